@@ -1,2 +1,2 @@
-//! Placeholder.
+//! The headless messenger.
 fn main() {}

@@ -1,1 +1,37 @@
-//! Placeholder.
+//! The messenger itself: a state machine without I/O, without a clock and without threads.
+//!
+//! Everything that decides lives here: contacts, pairing, handshakes, session keys, sealing of
+//! signaling payloads, the outbox, presence and retry timers. The shell around it (`kithd`) owns
+//! sockets, files, entropy and the clock.
+//!
+//! Inputs are the `handle_…` methods of [`Engine`]; each takes the time, and a random source where
+//! it needs one. After every input, drain [`Engine::poll_effect`], then arm a timer for
+//! [`Engine::poll_timeout`].
+//!
+//! Invariants:
+//! - The same inputs give the same outputs: only ordered maps are iterated.
+//! - A message is acknowledged only after [`Engine::handle_committed`] said that it is on disk.
+//! - Nothing is shown, stored or sent in a session before the other side's `hello` has opened.
+//! - The engine holds contacts, counters and a bounded window of unacknowledged messages per
+//!   peer; never history.
+//!
+//! Deliberately absent: tokio, zbus, webrtc, files, logging of anything.
+
+mod effect;
+mod event;
+mod link;
+mod record;
+mod request;
+mod signal;
+mod time;
+
+pub use effect::{Commit, CommitError, CommitId, Effect, Load, LoadId, Loaded, Op};
+pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};
+pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
+pub use record::{
+    ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord, ProfileRecord,
+    StoredState,
+};
+pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
+pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};
+pub use time::Now;

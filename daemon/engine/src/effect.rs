@@ -1,0 +1,176 @@
+//! What the engine wants done. Perform effects in the order in which they are polled.
+
+use kith_crypto::identity::ClientId;
+
+use crate::{
+    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, MessageId, MessageRecord, Negotiation, ProfileRecord, Reply,
+    RequestError, RequestId, SignalOut,
+};
+
+/// Pairs a commit with its completion. Completions come back in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommitId(pub u64);
+
+/// Pairs a load with its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LoadId(pub u64);
+
+/// One change of the store: all of its operations, or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its name.
+    pub id: CommitId,
+    /// What to write, in order.
+    pub ops: Vec<Op>,
+}
+
+/// One operation of a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Write the own settings.
+    PutProfile(ProfileRecord),
+    /// Write a contact.
+    PutContact(ContactRecord),
+    /// Write a conversation's counters.
+    PutConversation(ClientId, ConversationRecord),
+    /// Forget a contact, its conversation, its outbox and its history.
+    RemoveContact(ClientId),
+    /// Refuse the whole commit with [`CommitError::Repeated`] if this caller's key is known in
+    /// the conversation; else remember it for this message.
+    ClaimKey {
+        /// Whose conversation.
+        peer: ClientId,
+        /// The caller's key.
+        key: String,
+        /// The message it stands for.
+        id: MessageId,
+    },
+    /// Refuse the whole commit with [`CommitError::Conflict`] if a message with this id is
+    /// already in the conversation.
+    ClaimId {
+        /// Whose conversation.
+        peer: ClientId,
+        /// The message's id.
+        id: MessageId,
+    },
+    /// Write a message at its place in the history, and into the index of ids.
+    PutMessage(ClientId, MessageRecord),
+    /// Put the own message with this number into the outbox; it stands in the history at `seq`.
+    PutOutbox {
+        /// To whom.
+        peer: ClientId,
+        /// Its number.
+        number: u64,
+        /// Its place in the history.
+        seq: u64,
+    },
+    /// Take a message out of the outbox and set its state in the history to delivered.
+    Delivered {
+        /// To whom.
+        peer: ClientId,
+        /// Its number.
+        number: u64,
+        /// Its place in the history.
+        seq: u64,
+        /// When, milliseconds of UTC.
+        utc_ms: u64,
+    },
+    /// Add a received message to the inbox of all consumers.
+    PutInbox {
+        /// Its place in the inbox.
+        inbox_seq: u64,
+        /// Whose conversation.
+        peer: ClientId,
+        /// Its place there.
+        seq: u64,
+    },
+    /// Move a consumer's cursor; it never moves back.
+    PutCursor {
+        /// The consumer's name.
+        consumer: String,
+        /// Everything up to here has been handled.
+        inbox_seq: u64,
+    },
+}
+
+/// Why a commit was refused. Nothing of it was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The caller's key is known; it stands for this message.
+    #[error("the key stands for another message")]
+    Repeated(MessageId),
+    /// The message id is already in the conversation.
+    #[error("the message id is taken")]
+    Conflict,
+    /// No space left on the device.
+    #[error("no space left on the device")]
+    Full,
+    /// The store could not be written.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What to read from the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// The outbox of a peer, by number.
+    Outbox {
+        /// To whom.
+        peer: ClientId,
+        /// Only higher numbers.
+        after: u64,
+        /// So many at the most.
+        count_max: usize,
+    },
+    /// The message with this id in the conversation with this peer, if there is one.
+    Message {
+        /// Whose conversation.
+        peer: ClientId,
+        /// The message's id.
+        id: MessageId,
+    },
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// Outbox messages in the order of their numbers; fewer than asked for means that there are
+    /// no more.
+    Outbox(Vec<MessageRecord>),
+    /// The message, if there is one.
+    Message(Option<MessageRecord>),
+    /// The store could not be read; the sentence says why.
+    Failed(String),
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write, then call `handle_committed`.
+    Commit(Commit),
+    /// Read, then call `handle_loaded`.
+    Load(LoadId, Load),
+    /// Send one message on the data channel. Bounded by the window of unacknowledged messages.
+    Transmit(LinkId, Vec<u8>),
+    /// Send to the signaling server; dropped while it is not connected.
+    Signal(SignalOut),
+    /// Open a link.
+    OpenLink {
+        /// Its name.
+        link: LinkId,
+        /// Who offers.
+        role: LinkRole,
+        /// STUN and TURN servers.
+        ice: Ice,
+        /// Use no direct path.
+        relay_only: bool,
+    },
+    /// Hand the other side's words to a link.
+    Negotiate(LinkId, Negotiation),
+    /// Close a link; its events after this are ignored.
+    CloseLink(LinkId),
+    /// Tell the observers.
+    Notify(Event),
+    /// Answer a request.
+    Reply(RequestId, Result<Reply, RequestError>),
+}

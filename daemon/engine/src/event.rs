@@ -1,0 +1,154 @@
+//! What the engine tells its observers. No event carries a message body.
+
+use kith_crypto::identity::ClientId;
+use serde::{Deserialize, Serialize};
+
+use crate::{LinkPath, LoggingNotice, MessageId, PairingId, RefusedBy};
+
+/// Whether a peer is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Neither the server nor a session says that it is there.
+    Offline,
+    /// It is there.
+    Online,
+}
+
+/// The session with a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// No session.
+    None,
+    /// A session, with this path.
+    Up(LinkPath),
+}
+
+/// How far a contact is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The other side has not confirmed the pairing.
+    Pending,
+    /// Paired; the identity is pinned.
+    Paired,
+}
+
+/// A contact, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its client id.
+    pub peer: ClientId,
+    /// Its name.
+    pub name: String,
+    /// How far it is trusted.
+    pub trust: Trust,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// The session with it.
+    pub link: LinkState,
+    /// When it was last seen, milliseconds of UTC; 0 for never.
+    pub seen_utc_ms: u64,
+    /// The newest message of the conversation, 0 for none.
+    pub last_seq: u64,
+    /// How many received messages are unread.
+    pub unread: u64,
+}
+
+/// How far a pairing has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PairingState {
+    /// An invite is open and waits for somebody.
+    Waiting,
+    /// The two devices are connecting.
+    Connecting,
+    /// Paired with this peer. Final.
+    Done(ClientId),
+    /// Ended without a peer; the sentence says why. Final.
+    Failed(String),
+}
+
+/// A pairing, as it is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairingView {
+    /// Its name.
+    pub pairing: PairingId,
+    /// How far it has come.
+    pub state: PairingState,
+    /// The invite text, for the inviter; empty for the invitee. A secret.
+    pub uri: String,
+    /// When it ends, milliseconds of UTC.
+    pub expires_utc_ms: u64,
+}
+
+impl std::fmt::Debug for PairingView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PairingView").field("pairing", &self.pairing).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// How far a message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageState {
+    /// On the sender's disk.
+    Queued,
+    /// On the receiver's disk, fsynced.
+    Delivered,
+}
+
+/// The connection to the signaling server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalingState {
+    /// Not connected; the client is trying.
+    Connecting,
+    /// Logged in.
+    Online,
+    /// Refused.
+    Refused(RefusedBy),
+}
+
+/// Something that observers may want to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A contact is new or has changed; also once for each contact at the start.
+    Peer(PeerView),
+    /// A contact is gone.
+    PeerRemoved(ClientId),
+    /// A pairing is new or has changed. After a final state it is gone.
+    Pairing(PairingView),
+    /// The state of a message in the conversation with this peer has changed.
+    MessageState {
+        /// Whose conversation.
+        peer: ClientId,
+        /// Its place there.
+        seq: u64,
+        /// Its name.
+        id: MessageId,
+        /// Its state.
+        state: MessageState,
+    },
+    /// A message has come in and is on disk.
+    Received {
+        /// From whom.
+        peer: ClientId,
+        /// Its place in the conversation.
+        seq: u64,
+        /// Its place in the inbox.
+        inbox_seq: u64,
+        /// Its name.
+        id: MessageId,
+    },
+    /// The connection to the signaling server has changed.
+    Signaling(SignalingState),
+    /// The server's logging mode, when it is told or changes.
+    Notice(LoggingNotice),
+    /// The own display name has changed.
+    DisplayName(String),
+    /// Somebody else tried to use this identity.
+    Intruder,
+    /// Something went wrong with a peer that a person should know of; the sentence says what.
+    Trouble {
+        /// With whom.
+        peer: ClientId,
+        /// What.
+        text: String,
+    },
+}

@@ -1,0 +1,136 @@
+//! What is kept on disk, as the engine sees it. The store seals and lays out; it decides nothing.
+
+use kith_crypto::identity::{Card, ClientId};
+use serde::{Deserialize, Serialize};
+
+/// A message's name: 128 random bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageId(pub [u8; 16]);
+
+/// The store's own name: 128 random bits, new after each import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Incarnation(pub [u8; 16]);
+
+/// The device's own settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileRecord {
+    /// Shown to peers in invites.
+    pub display_name: String,
+    /// This store's incarnation.
+    pub incarnation: Incarnation,
+}
+
+/// How far the pairing with a contact has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContactState {
+    /// The other side has not confirmed yet.
+    Pending,
+    /// Both sides have stored each other.
+    Paired,
+}
+
+/// A contact. Its identity is pinned: all 66 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContactRecord {
+    /// The pinned identity and its proof.
+    pub card: Card,
+    /// The name that this device shows for it.
+    pub name: String,
+    /// Pending or paired.
+    pub state: ContactState,
+    /// The protocol version it once spoke; less is refused from then on.
+    pub major_min: u8,
+    /// When it was paired, milliseconds of UTC.
+    pub paired_utc_ms: u64,
+    /// When it was last seen, milliseconds of UTC; 0 for never.
+    pub seen_utc_ms: u64,
+}
+
+/// The highest number committed from one incarnation of a sender's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Of the sender's store.
+    pub incarnation: Incarnation,
+    /// The highest committed number.
+    pub number: u64,
+}
+
+/// The counters of one conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationRecord {
+    /// The sequence number of the newest message, 0 for none. Counts both directions.
+    pub last_seq: u64,
+    /// Everything up to here has been read by the user.
+    pub read_seq: u64,
+    /// How many received messages are unread.
+    pub unread: u64,
+    /// The number of the newest own message.
+    pub sent_number: u64,
+    /// High-water marks of the other side's store, newest incarnation last, at most
+    /// [`ConversationRecord::MARKS_MAX`].
+    pub marks: Vec<Mark>,
+}
+
+impl ConversationRecord {
+    /// How many incarnations of a peer's store are remembered. Each import makes one; eight
+    /// restores of a device in its life are already unusual.
+    pub const MARKS_MAX: usize = 8;
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Direction {
+    /// This device.
+    Outgoing,
+    /// The peer.
+    Incoming,
+}
+
+/// One message of a conversation's history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRecord {
+    /// Its place in the conversation.
+    pub seq: u64,
+    /// Its name, the same on both devices.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub direction: Direction,
+    /// Its number in the sender's count.
+    pub number: u64,
+    /// The incarnation of the sender's store.
+    pub incarnation: Incarnation,
+    /// When the sender wrote it, milliseconds of UTC.
+    pub sent_utc_ms: u64,
+    /// Whether the sender's clock had been set.
+    pub clock_trusted: bool,
+    /// When it was received, or delivered; milliseconds of UTC, 0 for not yet.
+    pub done_utc_ms: u64,
+    /// Outgoing: queued or delivered. Incoming: delivered.
+    pub state: crate::MessageState,
+    /// `text/plain` and the like (RFC 6838).
+    pub content_type: String,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// Seconds after which it disappears.
+    pub ttl_s: Option<u32>,
+    /// At most 12,288 bytes.
+    pub body: Vec<u8>,
+}
+
+/// All that the engine needs from the store when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredState {
+    /// The device's own settings.
+    pub profile: ProfileRecord,
+    /// Contacts with their conversations' counters, in any order.
+    pub contacts: Vec<(ContactRecord, ConversationRecord)>,
+    /// The newest place in the inbox, 0 for none.
+    pub inbox_seq: u64,
+}
+
+impl ContactRecord {
+    /// The client id that the pinned identity hashes to.
+    pub fn client_id(&self) -> ClientId {
+        self.card.client_id()
+    }
+}

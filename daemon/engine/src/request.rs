@@ -1,0 +1,129 @@
+//! What programs on this device ask for, and the answers.
+
+use kith_crypto::identity::ClientId;
+
+use crate::MessageId;
+
+/// Pairs a request with its reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Names a pairing that is under way; counts from 1 in each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PairingId(pub u32);
+
+/// A message to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMessage {
+    /// 1 to 64 bytes, `type/subtype` (RFC 6838).
+    pub content_type: String,
+    /// At most 12,288 bytes.
+    pub body: Vec<u8>,
+    /// The message that this one answers.
+    pub reply_to: Option<MessageId>,
+    /// Seconds after which it disappears.
+    pub ttl_s: Option<u32>,
+    /// Chosen by the caller, at most 64 bytes: the same key again gives the same message.
+    pub idempotency_key: Option<String>,
+}
+
+/// A request. Each gets exactly one reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Open an invite for so many seconds.
+    Invite {
+        /// 10 s to 24 h.
+        lifetime_s: u32,
+    },
+    /// Accept an invite.
+    Accept {
+        /// The `kith:` text.
+        uri: String,
+        /// Whether a signaling server other than the own one is fine.
+        other_server: bool,
+    },
+    /// End a pairing.
+    CancelPairing(PairingId),
+    /// Send a message to a contact.
+    Send {
+        /// To whom.
+        peer: ClientId,
+        /// What.
+        message: NewMessage,
+    },
+    /// Everything up to this sequence number has been read.
+    MarkRead {
+        /// In the conversation with this peer.
+        peer: ClientId,
+        /// Inclusive.
+        seq: u64,
+    },
+    /// A consumer of the inbox has handled everything up to here.
+    AckInbox {
+        /// The consumer's name, at most 64 bytes.
+        consumer: String,
+        /// Inclusive.
+        seq: u64,
+    },
+    /// Show another name for a contact.
+    RenamePeer {
+        /// Which.
+        peer: ClientId,
+        /// 1 to 64 bytes.
+        name: String,
+    },
+    /// Forget a contact and its history.
+    RemovePeer(ClientId),
+    /// The name in own invites.
+    SetDisplayName(String),
+    /// The digits that two people compare.
+    SafetyNumber(ClientId),
+}
+
+/// What a request that succeeded gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing but that it is done and on disk.
+    Done,
+    /// The pairing's name; its invite text is in the view.
+    Pairing(PairingId),
+    /// The message's name; it is queued, on disk.
+    Message(MessageId),
+    /// Twelve groups of five digits.
+    SafetyNumber(String),
+}
+
+/// Why a request did not succeed. The sentence for the user is made where it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// No such contact, pairing or message.
+    #[error("not found")]
+    NotFound,
+    /// The contact has not confirmed the pairing yet.
+    #[error("not paired")]
+    NotPaired,
+    /// An argument is out of its range.
+    #[error("invalid argument: {0}")]
+    InvalidArgument(&'static str),
+    /// The body is larger than 12,288 bytes.
+    #[error("too large")]
+    TooLarge,
+    /// The outbox for this peer is full.
+    #[error("quota exceeded")]
+    QuotaExceeded,
+    /// Too many pairings at once.
+    #[error("rate limited")]
+    RateLimited,
+    /// The text is not an invite.
+    #[error("invalid invite: {0}")]
+    InvalidInvite(&'static str),
+    /// The invite names another signaling server, which has to be confirmed.
+    #[error("the invite names another signaling server")]
+    OtherServer(String),
+    /// No space left on the device.
+    #[error("storage full")]
+    StorageFull,
+    /// The store could not be written.
+    #[error("storage failed: {0}")]
+    Storage(String),
+}

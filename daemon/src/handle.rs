@@ -1,0 +1,222 @@
+//! The door between the D-Bus facade and the loop: requests go in, events come out.
+
+use std::sync::Arc;
+
+use kith_crypto::identity::ClientId;
+use kith_engine::{Event, MessageRecord, Reply, Request, RequestError};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use zeroize::Zeroizing;
+
+/// How many calls may wait for the loop. A full queue makes callers wait, never the loop.
+const CALLS_MAX: usize = 64;
+
+/// How many events an observer may lag behind before it has to take a new snapshot.
+const EVENTS_MAX: usize = 1024;
+
+/// Whether the daemon can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaemonState {
+    /// There is no identity yet: only `SetUp` is answered.
+    NeedsSetUp,
+    /// The store is locked: only `Unlock` is answered.
+    Locked,
+    /// Everything is answered.
+    Ready,
+}
+
+/// What is known of the daemon while it is locked, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether it can be used.
+    pub state: DaemonState,
+    /// Own client id, once there is an identity.
+    pub client_id: Option<ClientId>,
+}
+
+/// Why a call was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The daemon is locked.
+    #[error("locked")]
+    Locked,
+    /// The daemon has not been set up.
+    #[error("not set up")]
+    NotSetUp,
+    /// The daemon is already set up.
+    #[error("already set up")]
+    AlreadySetUp,
+    /// The secret does not open the store.
+    #[error("wrong secret")]
+    WrongSecret,
+    /// Too many wrong secrets; the next try is allowed after so many seconds.
+    #[error("wait {0} s")]
+    WaitFor(u32),
+    /// The store is damaged; the sentence says what is affected.
+    #[error("storage corrupt: {0}")]
+    Corrupt(String),
+    /// The engine refused.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The daemon is stopping.
+    #[error("stopping")]
+    Stopping,
+}
+
+/// A read of history, answered from a snapshot of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Messages of a conversation with a sequence number above `after`, oldest first.
+    History {
+        /// Whose conversation.
+        peer: ClientId,
+        /// Exclusive.
+        after: u64,
+        /// At most so many; the store caps it at its page size.
+        count_max: u32,
+    },
+    /// Received messages that a consumer has not acknowledged and that come after `cursor`,
+    /// oldest first.
+    Inbox {
+        /// The consumer's name, at most 64 bytes.
+        consumer: String,
+        /// Exclusive; the consumer's stored cursor counts if it is higher.
+        cursor: u64,
+        /// At most so many; the store caps it at its page size.
+        count_max: u32,
+    },
+}
+
+/// One message as a read gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Whose conversation.
+    pub peer: ClientId,
+    /// Its place in the inbox; 0 in a page of history.
+    pub inbox_seq: u64,
+    /// The message.
+    pub message: MessageRecord,
+}
+
+/// One call to the loop.
+#[derive(Debug)]
+pub enum Call {
+    /// Make an identity and a store under this secret.
+    SetUp {
+        /// The personal hash, exactly as typed.
+        secret: Zeroizing<String>,
+        /// Shown to peers in invites.
+        display_name: String,
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Open the store.
+    Unlock {
+        /// The personal hash, exactly as typed.
+        secret: Zeroizing<String>,
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Close sessions and wipe keys.
+    Lock {
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// A request for the engine.
+    Engine {
+        /// What is asked for.
+        request: Request,
+        /// Completion.
+        done: oneshot::Sender<Result<Reply, CallError>>,
+    },
+    /// A read of history.
+    Read {
+        /// What is asked for.
+        read: Read,
+        /// Completion.
+        done: oneshot::Sender<Result<Vec<Row>, CallError>>,
+    },
+    /// The present state as the events that would build it.
+    Snapshot {
+        /// Completion.
+        done: oneshot::Sender<Result<Vec<Event>, CallError>>,
+    },
+}
+
+/// What the facades hold. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    calls: mpsc::Sender<Call>,
+    events: broadcast::Sender<Arc<Event>>,
+    status: watch::Receiver<Status>,
+}
+
+/// What the loop holds.
+#[derive(Debug)]
+pub struct Desk {
+    /// Calls to answer.
+    pub calls: mpsc::Receiver<Call>,
+    /// Where events go out; nobody listening is fine.
+    pub events: broadcast::Sender<Arc<Event>>,
+    /// Where the status is shown.
+    pub status: watch::Sender<Status>,
+}
+
+/// Makes the two ends.
+pub fn door(status: Status) -> (Handle, Desk) {
+    let (calls_in, calls) = mpsc::channel(CALLS_MAX);
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let (status_in, status) = watch::channel(status);
+    (
+        Handle { calls: calls_in, events: events.clone(), status },
+        Desk { calls, events, status: status_in },
+    )
+}
+
+impl Handle {
+    /// Makes an identity and a store.
+    pub async fn set_up(&self, secret: Zeroizing<String>, display_name: String) -> Result<(), CallError> {
+        self.call(|done| Call::SetUp { secret, display_name, done }).await
+    }
+
+    /// Opens the store.
+    pub async fn unlock(&self, secret: Zeroizing<String>) -> Result<(), CallError> {
+        self.call(|done| Call::Unlock { secret, done }).await
+    }
+
+    /// Closes sessions and wipes keys.
+    pub async fn lock(&self) -> Result<(), CallError> {
+        self.call(|done| Call::Lock { done }).await
+    }
+
+    /// Passes a request to the engine.
+    pub async fn request(&self, request: Request) -> Result<Reply, CallError> {
+        self.call(|done| Call::Engine { request, done }).await
+    }
+
+    /// Reads history or inbox.
+    pub async fn read(&self, read: Read) -> Result<Vec<Row>, CallError> {
+        self.call(|done| Call::Read { read, done }).await
+    }
+
+    /// The present state as events. Subscribe first, then take the snapshot, then apply what
+    /// comes: events are whole views, so one that comes twice does no harm.
+    pub async fn snapshot(&self) -> Result<Vec<Event>, CallError> {
+        self.call(|done| Call::Snapshot { done }).await
+    }
+
+    /// Events from now on. On `Lagged`, take a new snapshot.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.events.subscribe()
+    }
+
+    /// The status, and its changes. On `Ready`, take a snapshot; on `Locked`, forget all views.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<Result<T, CallError>>) -> Call) -> Result<T, CallError> {
+        let (done, result) = oneshot::channel();
+        self.calls.send(call(done)).await.map_err(|_| CallError::Stopping)?;
+        result.await.map_err(|_| CallError::Stopping)?
+    }
+}

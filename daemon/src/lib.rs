@@ -1,0 +1,11 @@
+//! The shell around the engine: sockets, files, entropy, clock, D-Bus.
+//!
+//! `run` is the one loop and the only owner of the engine. It performs the engine's effects and
+//! feeds the results back. The rooms around it do not know each other: `store` seals and writes,
+//! `link` alone speaks WebRTC, `signaling` speaks to the server, `bus` to programs on this device.
+
+pub mod bus;
+pub mod handle;
+pub mod link;
+pub mod signaling;
+pub mod store;
