@@ -3,7 +3,7 @@
 use kith_crypto::identity::ClientId;
 
 use crate::{
-    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, MessageId, MessageRecord, Negotiation, ProfileRecord, Reply,
+    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, Negotiation, ProfileRecord, Reply,
     RequestError, RequestId, SignalOut,
 };
 
@@ -33,6 +33,8 @@ pub enum Op {
     PutContact(ContactRecord),
     /// Write a conversation's counters.
     PutConversation(ClientId, ConversationRecord),
+    /// Write the high-water mark of one incarnation of a peer's store.
+    PutMark(ClientId, Mark),
     /// Forget a contact, its conversation, its outbox and its history.
     RemoveContact(ClientId),
     /// Refuse the whole commit with [`CommitError::Repeated`] if this caller's key is known in
@@ -122,6 +124,13 @@ pub enum Load {
         /// So many at the most.
         count_max: usize,
     },
+    /// How many received messages of a conversation come after a place.
+    Unread {
+        /// Whose conversation.
+        peer: ClientId,
+        /// Exclusive.
+        after: u64,
+    },
     /// The message with this id in the conversation with this peer, if there is one.
     Message {
         /// Whose conversation.
@@ -137,6 +146,8 @@ pub enum Loaded {
     /// Outbox messages in the order of their numbers; fewer than asked for means that there are
     /// no more.
     Outbox(Vec<MessageRecord>),
+    /// How many there are.
+    Unread(u64),
     /// The message, if there is one.
     Message(Option<MessageRecord>),
     /// The store could not be read; the sentence says why.

@@ -30,7 +30,7 @@ pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerV
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use record::{
     ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord, ProfileRecord,
-    StoredState,
+    StoredContact, StoredState,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

@@ -46,13 +46,28 @@ pub struct ContactRecord {
     pub seen_utc_ms: u64,
 }
 
-/// The highest number committed from one incarnation of a sender's store.
+/// The highest number committed from one incarnation of a sender's store. It is written only
+/// together with the messages it covers, never with anything else: a mark on disk above a message
+/// that is not there would lose that message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Of the sender's store.
     pub incarnation: Incarnation,
     /// The highest committed number.
     pub number: u64,
+}
+
+/// What the store knows of one contact when it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredContact {
+    /// The contact.
+    pub contact: ContactRecord,
+    /// Its conversation's counters.
+    pub conversation: ConversationRecord,
+    /// High-water marks, one for each incarnation of its store that has written.
+    pub marks: Vec<Mark>,
+    /// How many messages wait in its outbox.
+    pub outbox_count: u64,
 }
 
 /// The counters of one conversation.
@@ -66,15 +81,6 @@ pub struct ConversationRecord {
     pub unread: u64,
     /// The number of the newest own message.
     pub sent_number: u64,
-    /// High-water marks of the other side's store, newest incarnation last, at most
-    /// [`ConversationRecord::MARKS_MAX`].
-    pub marks: Vec<Mark>,
-}
-
-impl ConversationRecord {
-    /// How many incarnations of a peer's store are remembered. Each import makes one; eight
-    /// restores of a device in its life are already unusual.
-    pub const MARKS_MAX: usize = 8;
 }
 
 /// Who wrote a message.
@@ -122,8 +128,8 @@ pub struct MessageRecord {
 pub struct StoredState {
     /// The device's own settings.
     pub profile: ProfileRecord,
-    /// Contacts with their conversations' counters, in any order.
-    pub contacts: Vec<(ContactRecord, ConversationRecord)>,
+    /// Contacts, in any order.
+    pub contacts: Vec<StoredContact>,
     /// The newest place in the inbox, 0 for none.
     pub inbox_seq: u64,
 }
