@@ -84,8 +84,9 @@ impl Engine {
     /// Plans the next attempt, if one is wanted.
     pub(crate) fn schedule(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
         let own_id = self.own_id;
+        let pairing = self.conns.values().any(|c| c.peer == peer && c.purpose != Purpose::Contact);
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        let wanted = contact.online && contact.current.is_none() && contact.attempt.is_none();
+        let wanted = contact.online && contact.current.is_none() && contact.attempt.is_none() && !pairing;
         contact.connect_at = wanted.then(|| {
             let turn = if own_id < peer { 0 } else { OFFER_WAIT_MS };
             now.boot_ms.saturating_add(turn).saturating_add(backoff_ms(contact.failures, rng))
@@ -188,7 +189,7 @@ impl Engine {
                 return;
             }
             // Ours gives way, or the other side has given up the attempt before this one.
-            self.forget_attempt(attempt);
+            self.forget_conn(attempt, rng);
         }
         let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Answerer, header.session, now);
         if let Some(contact) = self.contacts.get_mut(&from) {
@@ -196,7 +197,6 @@ impl Engine {
             contact.connect_at = None;
         }
         self.hand_over_offer(link, version, sdp);
-        let _ = rng;
     }
 
     /// The SDP or candidate in a payload, if its version is one to talk to.
@@ -258,7 +258,7 @@ impl Engine {
         if let Purpose::Accepting(pairing) = purpose
             && no_such_invite
         {
-            self.fail_pairing(pairing, "The invite is not open (any more). Ask for a new one.", now);
+            self.fail_pairing(pairing, "The invite is not open (any more). Ask for a new one.", rng);
         }
     }
 
@@ -273,17 +273,12 @@ impl Engine {
 
     /// Ends a connection and plans what follows.
     pub(crate) fn end_conn(&mut self, link: LinkId, why: &str, now: Now, rng: Rng<'_>) {
-        if self.conns.get(&link).is_some_and(|c| matches!(c.stage, Stage::Negotiating) && c.role == LinkRole::Offerer)
-            && let Some(conn) = self.conns.get_mut(&link)
-        {
-            let header = conn.header(PayloadKind::Withdraw);
-            self.seal_and_relay(link, header, b"", rng);
-        }
+        self.withdraw(link, rng);
         let Some(conn) = self.conns.remove(&link) else { return };
         self.effect(Effect::CloseLink(link));
         match conn.purpose {
             Purpose::Contact => {}
-            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) => self.pairing_conn_ended(pairing, link, why, now, rng),
+            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) => self.pairing_conn_ended(pairing, link, now, rng),
         }
         let Some(contact) = self.contacts.get_mut(&conn.peer) else { return };
         if contact.attempt == Some(link) {
@@ -298,8 +293,18 @@ impl Engine {
         self.schedule(conn.peer, now, rng);
     }
 
-    /// Drops an attempt in favour of another, without a word.
-    pub(crate) fn forget_attempt(&mut self, link: LinkId) {
+    /// Spares the other side the wait for an offer that is given up.
+    fn withdraw(&mut self, link: LinkId, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get_mut(&link) else { return };
+        if matches!(conn.stage, Stage::Negotiating) && conn.role == LinkRole::Offerer {
+            let header = conn.header(PayloadKind::Withdraw);
+            self.seal_and_relay(link, header, b"", rng);
+        }
+    }
+
+    /// Drops a connection in favour of another.
+    pub(crate) fn forget_conn(&mut self, link: LinkId, rng: Rng<'_>) {
+        self.withdraw(link, rng);
         if self.conns.remove(&link).is_some() {
             self.effect(Effect::CloseLink(link));
         }

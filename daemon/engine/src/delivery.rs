@@ -89,6 +89,10 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.outbox.count += 1;
         let outbox = &mut contact.outbox;
+        // A page that was read meanwhile has brought it already.
+        if message.number <= outbox.sent_number {
+            return;
+        }
         let link = contact.current;
         let direct = link.is_some() && !outbox.backlog && outbox.loading.is_none() && outbox.has_room();
         match link {

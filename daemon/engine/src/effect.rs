@@ -124,12 +124,14 @@ pub enum Load {
         /// So many at the most.
         count_max: usize,
     },
-    /// How many received messages of a conversation come after a place.
-    Unread {
+    /// How many received messages of a conversation are between two places.
+    CountReceived {
         /// Whose conversation.
         peer: ClientId,
         /// Exclusive.
         after: u64,
+        /// Inclusive.
+        up_to: u64,
     },
     /// The message with this id in the conversation with this peer, if there is one.
     Message {
@@ -147,7 +149,7 @@ pub enum Loaded {
     /// that there are no more.
     Outbox(Vec<MessageRecord>),
     /// How many there are.
-    Unread(u64),
+    Count(u64),
     /// The message, if there is one.
     Message(Option<MessageRecord>),
     /// The store could not be read; the sentence says why.

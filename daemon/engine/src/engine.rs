@@ -44,7 +44,7 @@ pub(crate) enum Pending {
     Removed { request: Option<RequestId>, peer: ClientId },
     Renamed { request: RequestId, peer: ClientId, name: String },
     Profile { request: RequestId, profile: ProfileRecord },
-    Read { request: RequestId, peer: ClientId, seq: u64, unread: u64 },
+    
     Done { request: RequestId },
     Seen,
 }
@@ -53,7 +53,7 @@ pub(crate) enum Pending {
 pub(crate) enum PendingLoad {
     Outbox { peer: ClientId },
     Repeat { link: LinkId, number: u64, id: MessageId, hash: [u8; 32] },
-    Unread { request: RequestId, peer: ClientId, seq: u64 },
+    Read { request: RequestId, peer: ClientId, from: u64, seq: u64 },
 }
 
 /// The messenger. See the crate's documentation for how to drive it.
@@ -173,7 +173,7 @@ impl Engine {
         let refused = match request {
             Request::Invite { lifetime_s } => self.invite(id, lifetime_s, now, rng),
             Request::Accept { uri, other_server } => self.accept(id, &uri, other_server, now),
-            Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, now, rng),
+            Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
             Request::Send { peer, message } => self.send(id, peer, message, now, rng),
             Request::MarkRead { peer, seq } => self.mark_read(id, peer, seq),
             Request::AckInbox { consumer, seq } => self.ack_inbox(id, consumer, seq),
@@ -247,7 +247,6 @@ impl Engine {
             Some(Pending::Removed { request, peer }) => self.removed(request, peer, result, now, rng),
             Some(Pending::Renamed { request, peer, name }) => self.renamed(request, peer, name, result),
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
-            Some(Pending::Read { request, peer, seq, unread }) => self.read_written(request, peer, seq, unread, result),
             Some(Pending::Done { request }) => self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from)),
         }
     }
@@ -258,7 +257,7 @@ impl Engine {
             None => {}
             Some(PendingLoad::Outbox { peer }) => self.outbox_loaded(peer, id, loaded, now, rng),
             Some(PendingLoad::Repeat { link, number, id, hash }) => self.repeat_loaded(link, number, id, hash, loaded, now, rng),
-            Some(PendingLoad::Unread { request, peer, seq }) => self.unread_counted(request, peer, seq, loaded),
+            Some(PendingLoad::Read { request, peer, from, seq }) => self.read_counted(request, peer, from, seq, loaded),
         }
     }
 

@@ -168,7 +168,7 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         if let Err(error) = result {
-            self.fail_pairing(id, "The contact could not be stored.", now);
+            self.fail_pairing(id, "The contact could not be stored.", rng);
             return self.reply(request, Err(error.into()));
         }
         if let Some(record) = contact {
@@ -242,17 +242,16 @@ impl Engine {
         let too_many = *attempts > ATTEMPTS_MAX;
         let earlier = pairing.conn.take();
         if let Some(earlier) = earlier {
-            self.forget_attempt(earlier);
+            self.forget_conn(earlier, rng);
         }
         if too_many {
-            return self.fail_pairing(id, "Too many attempts. Make a new invite.", now);
+            return self.fail_pairing(id, "Too many attempts. Make a new invite.", rng);
         }
         let (card, session, version) = (first.card, first.opened.header.session, first.opened.version);
         let Some(sdp) = self.acceptable(from, &first.opened, 0) else { return };
         let link = self.open_conn(card, Via::Invite(token), Purpose::Inviting(id), LinkRole::Answerer, session, now);
         self.set_pairing(id, PairingState::Connecting, Some(link));
         self.hand_over_offer(link, version, sdp);
-        let _ = rng;
     }
 
     fn set_pairing(&mut self, id: PairingId, state: PairingState, conn: Option<LinkId>) {
@@ -285,7 +284,7 @@ impl Engine {
             return self.break_off(link, "the invite is used", now, rng);
         }
         if self.contacts.len() >= CONTACTS_MAX {
-            return self.fail_pairing(id, "There are too many contacts. Remove one first.", now);
+            return self.fail_pairing(id, "There are too many contacts. Remove one first.", rng);
         }
         let known = self.contacts.get(&conn.peer).map(|c| c.record.name.clone());
         let name = known.as_deref().unwrap_or(introduce.name);
@@ -303,7 +302,7 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         if result.is_err() {
-            self.fail_pairing(id, "The contact could not be stored. Free some space and make a new invite.", now);
+            self.fail_pairing(id, "The contact could not be stored. Free some space and make a new invite.", rng);
             return self.end_conn(link, "the contact could not be stored", now, rng);
         }
         let peer = contact.client_id();
@@ -316,7 +315,7 @@ impl Engine {
     }
 
     /// The invitee hears that it is stored.
-    pub(crate) fn paired(&mut self, link: LinkId, id: PairingId, _name: &str, now: Now, rng: Rng<'_>) {
+    pub(crate) fn paired(&mut self, link: LinkId, id: PairingId, now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get(&link) else { return };
         let peer = conn.peer;
         self.take_into_use(link, now, rng);
@@ -337,7 +336,7 @@ impl Engine {
     }
 
     /// A pairing's connection ended before its time.
-    pub(crate) fn pairing_conn_ended(&mut self, id: PairingId, link: LinkId, _why: &str, now: Now, rng: Rng<'_>) {
+    pub(crate) fn pairing_conn_ended(&mut self, id: PairingId, link: LinkId, now: Now, rng: Rng<'_>) {
         let Some(pairing) = self.pairings.get_mut(&id) else { return };
         if pairing.conn != Some(link) {
             return;
@@ -362,28 +361,27 @@ impl Engine {
             Side::Inviter { .. } => "Nobody used the invite in its time.",
             Side::Invitee { .. } => "The other device did not answer. Ask for a new invite while it is online.",
         };
-        self.fail_pairing(id, why, now);
+        self.fail_pairing(id, why, rng);
     }
 
     pub(crate) fn cancel_pairing(
         &mut self,
         request: RequestId,
         id: PairingId,
-        now: Now,
-        _rng: Rng<'_>,
+        rng: Rng<'_>,
     ) -> Result<(), RequestError> {
         if !self.pairings.contains_key(&id) {
             return Err(RequestError::NotFound);
         }
-        self.fail_pairing(id, "Cancelled.", now);
+        self.fail_pairing(id, "Cancelled.", rng);
         self.reply(request, Ok(Reply::Done));
         Ok(())
     }
 
-    pub(crate) fn fail_pairing(&mut self, id: PairingId, why: &str, _now: Now) {
+    pub(crate) fn fail_pairing(&mut self, id: PairingId, why: &str, rng: Rng<'_>) {
         let Some(pairing) = self.pairings.get(&id) else { return };
         if let Some(link) = pairing.conn {
-            self.forget_attempt(link);
+            self.forget_conn(link, rng);
         }
         if let Some(Pairing { side: Side::Invitee { inviter, new_contact: true, introduced: false, .. }, .. }) =
             self.pairings.get(&id)

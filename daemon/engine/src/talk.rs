@@ -175,7 +175,7 @@ impl Engine {
         }
         let op = Op::PutContact(contact.record.clone());
         for other in [attempt, older].into_iter().flatten().filter(|other| *other != link) {
-            self.forget_attempt(other);
+            self.forget_conn(other, rng);
         }
         self.commit(vec![op], if confirmed { Pending::Confirmed { peer } } else { Pending::Seen });
         self.notify_peer(peer);
@@ -198,7 +198,7 @@ impl Engine {
             (Frame::Introduce(introduce), Purpose::Inviting(pairing)) => {
                 self.introduction(link, pairing, &introduce, now, rng);
             }
-            (Frame::Paired { name }, Purpose::Accepting(pairing)) => self.paired(link, pairing, name, now, rng),
+            (Frame::Paired { .. }, Purpose::Accepting(pairing)) => self.paired(link, pairing, now, rng),
             (Frame::Rekey(message), Purpose::Contact) => self.rekey(link, message, now, rng),
             (Frame::Switch, Purpose::Contact) => self.switch(link, now, rng),
             (Frame::AskRekey, Purpose::Contact) => self.start_rekey(link, now, rng),

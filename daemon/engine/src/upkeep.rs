@@ -2,7 +2,7 @@
 
 use kith_crypto::identity::{self, ClientId};
 
-use crate::engine::{Engine, NAME_BYTES_MAX, Pending, PendingLoad, Rng};
+use crate::engine::{Engine, Pending, PendingLoad, Rng};
 use crate::event::Event;
 use crate::pairing::cleaned_name;
 use crate::record::ProfileRecord;
@@ -14,46 +14,35 @@ const CONSUMER_BYTES_MAX: usize = 64;
 impl Engine {
     pub(crate) fn mark_read(&mut self, request: RequestId, peer: ClientId, seq: u64) -> Result<(), RequestError> {
         let conversation = &self.contacts.get(&peer).ok_or(RequestError::NotFound)?.conversation;
-        if seq <= conversation.read_seq {
+        let from = conversation.read_seq;
+        let seq = seq.min(conversation.last_seq);
+        if seq <= from {
             self.reply(request, Ok(Reply::Done));
         } else {
-            let seq = seq.min(conversation.last_seq);
-            self.load(Load::Unread { peer, after: seq }, PendingLoad::Unread { request, peer, seq });
+            self.load(Load::CountReceived { peer, after: from, up_to: seq }, PendingLoad::Read { request, peer, from, seq });
         }
         Ok(())
     }
 
-    pub(crate) fn unread_counted(&mut self, request: RequestId, peer: ClientId, seq: u64, loaded: Loaded) {
-        let Some(contact) = self.contacts.get(&peer) else { return self.reply(request, Err(RequestError::NotFound)) };
-        match loaded {
-            Loaded::Unread(unread) => {
-                let mut conversation = contact.conversation.clone();
-                conversation.read_seq = conversation.read_seq.max(seq);
-                conversation.unread = unread;
-                let op = Op::PutConversation(peer, conversation);
-                self.commit(vec![op], Pending::Read { request, peer, seq, unread });
+    pub(crate) fn read_counted(&mut self, request: RequestId, peer: ClientId, from: u64, seq: u64, loaded: Loaded) {
+        let Some(contact) = self.contacts.get_mut(&peer) else { return self.reply(request, Err(RequestError::NotFound)) };
+        let count = match loaded {
+            Loaded::Count(count) => count,
+            Loaded::Failed(why) => return self.reply(request, Err(RequestError::Storage(why))),
+            Loaded::Outbox(_) | Loaded::Message(_) => return self.reply(request, Err(RequestError::NotFound)),
+        };
+        if contact.conversation.read_seq != from {
+            // Another request was quicker; count again from where it left.
+            if let Err(error) = self.mark_read(request, peer, seq) {
+                self.reply(request, Err(error));
             }
-            Loaded::Failed(why) => self.reply(request, Err(RequestError::Storage(why))),
-            Loaded::Outbox(_) | Loaded::Message(_) => self.reply(request, Err(RequestError::Storage("wrong answer".into()))),
+            return;
         }
-    }
-
-    pub(crate) fn read_written(
-        &mut self,
-        request: RequestId,
-        peer: ClientId,
-        seq: u64,
-        unread: u64,
-        result: Result<(), CommitError>,
-    ) {
-        if result.is_ok()
-            && let Some(contact) = self.contacts.get_mut(&peer)
-        {
-            contact.conversation.read_seq = contact.conversation.read_seq.max(seq);
-            contact.conversation.unread = unread;
-            self.notify_peer(peer);
-        }
-        self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));
+        contact.conversation.read_seq = seq;
+        contact.conversation.unread = contact.conversation.unread.saturating_sub(count);
+        let op = Op::PutConversation(peer, contact.conversation.clone());
+        self.commit(vec![op], Pending::Done { request });
+        self.notify_peer(peer);
     }
 
     pub(crate) fn ack_inbox(&mut self, request: RequestId, consumer: String, seq: u64) -> Result<(), RequestError> {
@@ -140,7 +129,7 @@ impl Engine {
 fn checked_name(name: &str) -> Result<String, RequestError> {
     let cleaned = cleaned_name(name);
     if cleaned.is_empty() || cleaned != name.trim() {
-        return Err(RequestError::InvalidArgument(const { assert!(NAME_BYTES_MAX == 64); "a name has 1 to 64 bytes and no control characters" }));
+        return Err(RequestError::InvalidArgument("a name has 1 to 64 bytes and no control characters"));
     }
     Ok(cleaned)
 }
