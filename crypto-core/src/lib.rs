@@ -19,7 +19,9 @@
 
 pub mod identity;
 pub mod invite;
+pub mod noise;
 #[doc(hidden)]
 pub mod primitives;
+pub mod session;
 pub mod version;
 pub mod wire;
