@@ -9,17 +9,25 @@
 //! Deliberately absent: payloads, transport messages and prologues (`session`), other patterns, curves and ciphers,
 //! the fallback and rekey functions of the specification.
 
+mod pattern;
+mod symmetric;
+
 use core::fmt;
 
 use p256::elliptic_curve::Generate;
 use p256::{PublicKey, SecretKey};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::primitives::{
-    NONCE_BYTES, Refused, TAG_BYTES, UNCOMPRESSED_BYTES, aead_open, aead_seal, ecdh, hkdf_sha256,
-    point_from_uncompressed, point_to_uncompressed, sha256,
+    Refused, TAG_BYTES, UNCOMPRESSED_BYTES, derive, ecdh, point_from_uncompressed,
+    point_to_uncompressed,
 };
+
+pub use pattern::Pattern;
+use pattern::{Table, Token};
+use symmetric::Symmetric;
+pub(crate) use symmetric::nonce;
 
 /// The longest handshake message: a sealed static key and a tag.
 pub const MESSAGE_BYTES_MAX: usize = UNCOMPRESSED_BYTES + 2 * TAG_BYTES;
@@ -53,15 +61,6 @@ impl From<Refused> for NoiseError {
     }
 }
 
-/// A handshake pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    /// Both know the other's static key.
-    Kk,
-    /// The initiator knows the responder's static key, and both know a pre-shared key.
-    XkPsk3,
-}
-
 /// A side of a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -69,144 +68,6 @@ pub enum Role {
     Initiator,
     /// Reads the first message.
     Responder,
-}
-
-/// The tokens of Noise §7.1 and §9.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Token {
-    E,
-    S,
-    EE,
-    ES,
-    SE,
-    SS,
-    Psk,
-}
-
-/// A row of Noise §7: what is known before, and what each message does.
-struct Table {
-    name: &'static [u8],
-    initiator_known: bool,
-    responder_known: bool,
-    messages: &'static [&'static [Token]],
-}
-
-const KK: Table = Table {
-    name: b"Noise_KK_P256_AESGCM_SHA256",
-    initiator_known: true,
-    responder_known: true,
-    messages: &[
-        &[Token::E, Token::ES, Token::SS],
-        &[Token::E, Token::EE, Token::SE],
-    ],
-};
-
-const XK_PSK3: Table = Table {
-    name: b"Noise_XKpsk3_P256_AESGCM_SHA256",
-    initiator_known: false,
-    responder_known: true,
-    messages: &[
-        &[Token::E, Token::ES],
-        &[Token::E, Token::EE],
-        &[Token::S, Token::SE, Token::Psk],
-    ],
-};
-
-impl Pattern {
-    const fn table(self) -> &'static Table {
-        match self {
-            Self::Kk => &KK,
-            Self::XkPsk3 => &XK_PSK3,
-        }
-    }
-}
-
-impl Table {
-    /// With a pre-shared key every ephemeral key is mixed into the chaining key too (Noise §9.2).
-    fn has_psk(&self) -> bool {
-        self.messages
-            .iter()
-            .any(|message| message.contains(&Token::Psk))
-    }
-}
-
-/// Chaining key, hash and the key of the messages (Noise §5.2).
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct Symmetric {
-    chaining_key: [u8; 32],
-    hash: [u8; 32],
-    key: Option<[u8; 32]>,
-    counter: u64,
-}
-
-impl Symmetric {
-    fn new(name: &[u8]) -> Self {
-        let mut hash = [0; 32];
-        match hash.get_mut(..name.len()) {
-            Some(start) => start.copy_from_slice(name),
-            None => hash = sha256(&[name]),
-        }
-        Self {
-            chaining_key: hash,
-            hash,
-            key: None,
-            counter: 0,
-        }
-    }
-
-    fn mix_hash(&mut self, data: &[u8]) {
-        self.hash = sha256(&[&self.hash, data]);
-    }
-
-    fn mix_key(&mut self, input: &[u8]) -> Result<(), NoiseError> {
-        let mut okm = Zeroizing::new([[0; 32]; 2]);
-        hkdf_sha256(&self.chaining_key, input, &[], okm.as_flattened_mut())?;
-        [self.chaining_key, _] = *okm;
-        self.key = Some(okm[1]);
-        self.counter = 0;
-        Ok(())
-    }
-
-    fn mix_key_and_hash(&mut self, psk: &[u8; 32]) -> Result<(), NoiseError> {
-        let mut okm = Zeroizing::new([[0; 32]; 3]);
-        hkdf_sha256(&self.chaining_key, psk, &[], okm.as_flattened_mut())?;
-        self.chaining_key = okm[0];
-        self.mix_hash(&okm[1]);
-        self.key = Some(okm[2]);
-        self.counter = 0;
-        Ok(())
-    }
-
-    /// Seals what stands in `buf` before its last 16 bytes, where the tag goes. No pattern here seals without a key.
-    fn encrypt_and_hash(&mut self, buf: &mut [u8]) -> Result<(), NoiseError> {
-        let key = self.key.as_ref().ok_or(NoiseError::MissingKey)?;
-        let (text, tag) = buf
-            .split_last_chunk_mut::<TAG_BYTES>()
-            .ok_or(NoiseError::NoSpace)?;
-        *tag = aead_seal(key, &nonce(self.counter), &self.hash, text)?;
-        self.counter += 1;
-        self.mix_hash(buf);
-        Ok(())
-    }
-
-    fn decrypt_and_hash(&mut self, buf: &mut [u8]) -> Result<(), NoiseError> {
-        let key = self.key.as_ref().ok_or(NoiseError::MissingKey)?;
-        let hash = sha256(&[&self.hash, buf]);
-        let (text, tag) = buf
-            .split_last_chunk_mut::<TAG_BYTES>()
-            .ok_or(NoiseError::Length)?;
-        aead_open(key, &nonce(self.counter), &self.hash, text, tag)?;
-        self.counter += 1;
-        self.hash = hash;
-        Ok(())
-    }
-}
-
-/// The AESGCM nonce of Noise §12.4: 32 zero bits and the counter, big-endian.
-pub(crate) fn nonce(counter: u64) -> [u8; NONCE_BYTES] {
-    let mut nonce = [0; NONCE_BYTES];
-    nonce[4..].copy_from_slice(&counter.to_be_bytes());
-    nonce
 }
 
 /// What a handshake ends with: one key for each direction, and the hash that names the session.
@@ -372,7 +233,7 @@ impl HandshakeState {
                     let part = split_first(&mut message, UNCOMPRESSED_BYTES)?;
                     part.copy_from_slice(&point_to_uncompressed(&ephemeral.public_key()));
                     self.own_ephemeral = Some(ephemeral);
-                    self.mix_ephemeral(part)?;
+                    self.mix_ephemeral(part);
                 }
                 Token::S => {
                     let part = split_first(&mut message, UNCOMPRESSED_BYTES + TAG_BYTES)?;
@@ -412,7 +273,7 @@ impl HandshakeState {
                     let part = split_first(&mut rest, UNCOMPRESSED_BYTES)?;
                     self.remote_ephemeral =
                         Some(point_from_uncompressed(part).map_err(|_| NoiseError::Point)?);
-                    self.mix_ephemeral(part)?;
+                    self.mix_ephemeral(part);
                 }
                 Token::S => {
                     let part = split_first(&mut rest, UNCOMPRESSED_BYTES + TAG_BYTES)?;
@@ -438,14 +299,8 @@ impl HandshakeState {
         if !self.is_finished() {
             return Err(NoiseError::Turn);
         }
-        let mut okm = Zeroizing::new([[0; 32]; 2]);
-        hkdf_sha256(
-            &self.symmetric.chaining_key,
-            &[],
-            &[],
-            okm.as_flattened_mut(),
-        )?;
-        let [initiators, responders] = okm.map(Zeroizing::new);
+        let [initiators, responders] =
+            derive(&self.symmetric.chaining_key, &[], &[]).map(Zeroizing::new);
         let (sealing, opening) = match self.role {
             Role::Initiator => (initiators, responders),
             Role::Responder => (responders, initiators),
@@ -457,12 +312,11 @@ impl HandshakeState {
         })
     }
 
-    fn mix_ephemeral(&mut self, key: &[u8]) -> Result<(), NoiseError> {
+    fn mix_ephemeral(&mut self, key: &[u8]) {
         self.symmetric.mix_hash(key);
         if self.table.has_psk() {
-            self.symmetric.mix_key(key)?;
+            self.symmetric.mix_key(key);
         }
-        Ok(())
     }
 
     /// The tokens that transmit nothing.
@@ -476,7 +330,8 @@ impl HandshakeState {
             Token::SE => (!is_initiator, is_initiator),
             Token::Psk => {
                 let psk = self.psk.as_ref().ok_or(NoiseError::MissingKey)?;
-                return self.symmetric.mix_key_and_hash(psk);
+                self.symmetric.mix_key_and_hash(psk);
+                return Ok(());
             }
             // They transmit a key and never come here.
             Token::E | Token::S => return Err(NoiseError::MissingKey),
@@ -494,7 +349,8 @@ impl HandshakeState {
         let (Some(own), Some(remote)) = (own, remote) else {
             return Err(NoiseError::MissingKey);
         };
-        self.symmetric.mix_key(&*ecdh(own, remote))
+        self.symmetric.mix_key(&*ecdh(own, remote));
+        Ok(())
     }
 }
 

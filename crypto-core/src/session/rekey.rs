@@ -17,6 +17,10 @@ use crate::wire::Frame;
 const MODE: u8 = 3;
 
 /// Where a rekey stands.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no allocator to box with"
+)]
 pub(super) enum Rekey {
     Idle,
     /// The initiator waits for message 2.
