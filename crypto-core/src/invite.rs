@@ -9,7 +9,7 @@ use core::fmt;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::primitives::{hkdf_sha256, sha256};
+use crate::primitives::{derive, sha256};
 
 const LABEL: &[u8] = b"kith/1 invite";
 const TOKEN_LABEL: &[u8] = b"kith/1 invite token";
@@ -40,19 +40,15 @@ impl InviteSecret {
 
     /// Derives the token and the two pre-shared keys.
     pub fn keys(&self) -> InviteKeys {
+        let [token] = *derive(LABEL, &self.0, &[TOKEN_LABEL]);
+        let [sealed_psk] = *derive(LABEL, &self.0, &[SEALED_PSK_LABEL]);
+        let [noise_psk] = *derive(LABEL, &self.0, &[NOISE_PSK_LABEL]);
         let mut keys = InviteKeys {
             token: [0; 16],
-            sealed_psk: [0; 32],
-            noise_psk: [0; 32],
+            sealed_psk,
+            noise_psk,
         };
-        for (label, out) in [
-            (TOKEN_LABEL, keys.token.as_mut_slice()),
-            (SEALED_PSK_LABEL, keys.sealed_psk.as_mut_slice()),
-            (NOISE_PSK_LABEL, keys.noise_psk.as_mut_slice()),
-        ] {
-            // At most 32 bytes are asked for, which HKDF always gives.
-            let _ = hkdf_sha256(LABEL, &self.0, &[label], out);
-        }
+        keys.token.copy_from_slice(&token[..16]);
         keys
     }
 }

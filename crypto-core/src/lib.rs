@@ -22,6 +22,8 @@ pub mod invite;
 pub mod noise;
 #[doc(hidden)]
 pub mod primitives;
+pub mod sealed;
 pub mod session;
+pub mod vault;
 pub mod version;
 pub mod wire;

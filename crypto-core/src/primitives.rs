@@ -24,6 +24,9 @@ pub const COMPRESSED_BYTES: usize = 33;
 /// Bytes of an uncompressed point.
 pub const UNCOMPRESSED_BYTES: usize = 65;
 
+/// The most that HKDF-SHA256 gives: 255 hashes.
+pub const HKDF_BYTES_MAX: usize = 255 * 32;
+
 /// Something did not open, verify or derive; there is no more to say about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("refused")]
@@ -53,11 +56,20 @@ pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 /// HKDF-SHA256 (RFC 5869) into `out`; an empty salt is the same as none.
 ///
 /// # Errors
-/// `out` is longer than 8,160 bytes.
+/// `out` is longer than [`HKDF_BYTES_MAX`].
 pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), Refused> {
     Hkdf::<Sha256>::new(Some(salt), ikm)
         .expand_multi_info(info, out)
         .map_err(|_| Refused)
+}
+
+/// HKDF-SHA256 to `N` keys, a number that the compiler checks. A shorter value is the beginning of a key.
+pub fn derive<const N: usize>(salt: &[u8], ikm: &[u8], info: &[&[u8]]) -> Zeroizing<[[u8; 32]; N]> {
+    const { assert!(N * 32 <= HKDF_BYTES_MAX) };
+    let mut keys = Zeroizing::new([[0; 32]; N]);
+    let given = hkdf_sha256(salt, ikm, info, keys.as_flattened_mut());
+    debug_assert!(given.is_ok());
+    keys
 }
 
 /// PBKDF2-HMAC-SHA256 (RFC 8018 §5.2) into `out`.
