@@ -33,8 +33,8 @@ pub enum Op {
     PutContact(ContactRecord),
     /// Write a conversation's counters.
     PutConversation(ClientId, ConversationRecord),
-    /// Write the high-water mark of one incarnation of a peer's store.
-    PutMark(ClientId, Mark),
+    /// Write all high-water marks of a peer, at most [`Mark::COUNT_MAX`].
+    PutMarks(ClientId, Vec<Mark>),
     /// Forget a contact, its conversation, its outbox and its history.
     RemoveContact(ClientId),
     /// Refuse the whole commit with [`CommitError::Repeated`] if this caller's key is known in
@@ -124,12 +124,14 @@ pub enum Load {
         /// So many at the most.
         count_max: usize,
     },
-    /// How many received messages of a conversation come after a place.
-    Unread {
+    /// How many received messages of a conversation are between two places.
+    CountReceived {
         /// Whose conversation.
         peer: ClientId,
         /// Exclusive.
         after: u64,
+        /// Inclusive.
+        up_to: u64,
     },
     /// The message with this id in the conversation with this peer, if there is one.
     Message {
@@ -143,11 +145,11 @@ pub enum Load {
 /// What was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Loaded {
-    /// Outbox messages in the order of their numbers; fewer than asked for means that there are
-    /// no more.
+    /// Outbox messages in the order of their numbers, perhaps fewer than asked for; none means
+    /// that there are no more.
     Outbox(Vec<MessageRecord>),
     /// How many there are.
-    Unread(u64),
+    Count(u64),
     /// The message, if there is one.
     Message(Option<MessageRecord>),
     /// The store could not be read; the sentence says why.

@@ -17,15 +17,29 @@
 //!
 //! Deliberately absent: tokio, zbus, webrtc, files, logging of anything.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod budget;
+mod conn;
+mod connect;
+mod contact;
+mod delivery;
 mod effect;
+mod engine;
 mod event;
+mod invite;
 mod link;
+mod pairing;
 mod record;
 mod request;
 mod signal;
+mod talk;
 mod time;
+mod upkeep;
 
 pub use effect::{Commit, CommitError, CommitId, Effect, Load, LoadId, Loaded, Op};
+pub use engine::{Engine, NAME_BYTES_MAX, Settings};
 pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use record::{

@@ -57,6 +57,12 @@ pub struct Mark {
     pub number: u64,
 }
 
+impl Mark {
+    /// How many incarnations of a peer's store are remembered. Each import makes one; eight
+    /// restores of a device in its life are already unusual.
+    pub const COUNT_MAX: usize = 8;
+}
+
 /// What the store knows of one contact when it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredContact {
@@ -64,7 +70,7 @@ pub struct StoredContact {
     pub contact: ContactRecord,
     /// Its conversation's counters.
     pub conversation: ConversationRecord,
-    /// High-water marks, one for each incarnation of its store that has written.
+    /// High-water marks, the newest incarnation of its store last.
     pub marks: Vec<Mark>,
     /// How many messages wait in its outbox.
     pub outbox_count: u64,

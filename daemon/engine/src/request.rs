@@ -117,6 +117,9 @@ pub enum RequestError {
     /// The text is not an invite.
     #[error("invalid invite: {0}")]
     InvalidInvite(&'static str),
+    /// The invite is past its time.
+    #[error("the invite has expired")]
+    InviteExpired,
     /// The invite names another signaling server, which has to be confirmed.
     #[error("the invite names another signaling server")]
     OtherServer(String),

@@ -1,0 +1,325 @@
+//! From "the server says it is there" to an open channel: who offers, sealed payloads, glare,
+//! retries (docs/protocol.md §5).
+
+use kith_crypto::identity::{Card, ClientId};
+use kith_crypto::sealed::{self, Header, Opened, PayloadKind, SessionId};
+use kith_crypto::version::Version;
+use rand_core::Rng as _;
+
+use crate::conn::{Conn, Purpose, Stage};
+use crate::engine::{Engine, Rng};
+use crate::event::{Event, SignalingState};
+use crate::{Effect, Ice, LinkId, LinkRole, LoggingNotice, Negotiation, Now, SignalOut, Via};
+
+/// How long the contact with the higher client id waits for the other's offer.
+const OFFER_WAIT_MS: u64 = 1_000;
+/// The first wait after an attempt that failed; doubles with each failure.
+const RETRY_MS_MIN: u64 = 500;
+/// The longest wait between attempts while the peer is online.
+const RETRY_MS_MAX: u64 = 60_000;
+/// Between two requests for the ICE configuration that got no answer.
+const ICE_RETRY_MS: u64 = 10_000;
+
+impl Engine {
+    pub(crate) fn connected(&mut self, notice: LoggingNotice, now: Now, rng: Rng<'_>) {
+        self.signaling = SignalingState::Online;
+        self.notify(Event::Signaling(SignalingState::Online));
+        self.notice = Some(notice.clone());
+        self.notify(Event::Notice(notice));
+        // First, so that the configuration is there before the first peer is seen.
+        self.request_ice(now);
+        let add: Vec<_> = self.contacts.keys().copied().collect();
+        if !add.is_empty() {
+            self.signal(SignalOut::Watch { add, remove: Vec::new() });
+        }
+        self.pairings_connected(now, rng);
+    }
+
+    pub(crate) fn disconnected(&mut self, state: SignalingState, now: Now, rng: Rng<'_>) {
+        if self.signaling != state {
+            self.signaling = state;
+            self.notify(Event::Signaling(state));
+        }
+        self.ice_refresh_at = None;
+        let online: Vec<_> = self.contacts.iter().filter(|(_, c)| c.online).map(|(p, _)| *p).collect();
+        for peer in online {
+            self.presence(peer, false, now, rng);
+        }
+    }
+
+    pub(crate) fn request_ice(&mut self, now: Now) {
+        self.ice_refresh_at = Some(now.boot_ms.saturating_add(ICE_RETRY_MS));
+        self.signal(SignalOut::RequestIce);
+    }
+
+    pub(crate) fn take_ice(&mut self, ice: Ice, now: Now) {
+        // Fresh ones long before these end, so that every attempt starts with valid ones.
+        let refresh_ms = u64::from(ice.lifetime_s).saturating_mul(1_000) / 2;
+        let refresh_ms = refresh_ms.max(ICE_RETRY_MS);
+        self.ice_refresh_at = Some(now.boot_ms.saturating_add(refresh_ms));
+        self.ice = Some(ice);
+    }
+
+    pub(crate) fn presence(&mut self, peer: ClientId, online: bool, now: Now, rng: Rng<'_>) {
+        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+        if contact.online == online {
+            return;
+        }
+        contact.online = online;
+        if online {
+            contact.failures = 0;
+            self.schedule(peer, now, rng);
+        } else {
+            contact.connect_at = None;
+            let attempt = contact.attempt;
+            if let Some(link) = attempt
+                && self.conns.get(&link).is_some_and(|c| matches!(c.stage, Stage::Negotiating))
+            {
+                self.end_conn(link, "the peer went offline", now, rng);
+            }
+        }
+        self.notify_peer(peer);
+    }
+
+    /// Plans the next attempt, if one is wanted.
+    pub(crate) fn schedule(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
+        let own_id = self.own_id;
+        let pairing = self.conns.values().any(|c| c.peer == peer && c.purpose != Purpose::Contact);
+        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+        let wanted = contact.online && contact.current.is_none() && contact.attempt.is_none() && !pairing;
+        contact.connect_at = wanted.then(|| {
+            let turn = if own_id < peer { 0 } else { OFFER_WAIT_MS };
+            now.boot_ms.saturating_add(turn).saturating_add(backoff_ms(contact.failures, rng))
+        });
+    }
+
+    /// Offers.
+    pub(crate) fn connect(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
+        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+        contact.connect_at = None;
+        if contact.current.is_some() || contact.attempt.is_some() || !contact.online {
+            return;
+        }
+        let card = contact.record.card.clone();
+        let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Offerer, new_session_id(rng), now);
+        if let Some(contact) = self.contacts.get_mut(&peer) {
+            contact.attempt = Some(link);
+        }
+    }
+
+    pub(crate) fn open_conn(
+        &mut self,
+        card: Card,
+        via: Via,
+        purpose: Purpose,
+        role: LinkRole,
+        session: SessionId,
+        now: Now,
+    ) -> LinkId {
+        let link = self.new_link();
+        self.conns.insert(link, Conn::new(card, via, purpose, role, session, now.boot_ms));
+        let ice = self.ice.clone().unwrap_or_default();
+        self.effect(Effect::OpenLink { link, role, ice, relay_only: self.settings.relay_only });
+        link
+    }
+
+    /// Seals what a link wants to tell the other side's, and sends it.
+    pub(crate) fn tell_peer(&mut self, link: LinkId, words: Negotiation, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get_mut(&link) else { return };
+        let first = matches!(conn.purpose, Purpose::Accepting(_));
+        let (kind, body) = match words {
+            Negotiation::Offer(sdp) if first => (PayloadKind::FirstOffer, sdp),
+            Negotiation::Offer(sdp) => (PayloadKind::Offer, sdp),
+            Negotiation::Answer(sdp) => (PayloadKind::Answer, sdp),
+            Negotiation::Candidate(candidate) => (PayloadKind::Candidate, candidate),
+        };
+        let header = conn.header(kind);
+        self.seal_and_relay(link, header, body.as_bytes(), rng);
+    }
+
+    fn seal_and_relay(&mut self, link: LinkId, header: Header, body: &[u8], rng: Rng<'_>) {
+        let Some(conn) = self.conns.get(&link) else { return };
+        let remote = conn.card.identity();
+        let sealed = match (header.kind, conn.purpose) {
+            (PayloadKind::FirstOffer, Purpose::Accepting(pairing)) => {
+                let Some(pairing) = self.pairings.get(&pairing) else { return };
+                let scratch = &mut self.scratch;
+                sealed::seal_first(&self.identity, remote, &pairing.keys, header, Version::OWN, body, scratch, rng)
+            }
+            _ => sealed::seal(&self.identity, remote, header, Version::OWN, body, &mut self.scratch, rng),
+        };
+        let (to, via) = (conn.peer, conn.via);
+        // A body that does not fit is no SDP of ours; the attempt then ends at its deadline.
+        let Ok(length) = sealed else { return };
+        let payload = self.scratch.get(..length).unwrap_or_default().to_vec();
+        self.signal(SignalOut::Relay { to, via, payload });
+    }
+
+    /// A sealed payload came over the server.
+    pub(crate) fn relayed(&mut self, from: ClientId, via: Via, mut payload: Vec<u8>, now: Now, rng: Rng<'_>) {
+        let Ok(header) = Header::peek(&payload) else { return };
+        match (header.kind, via) {
+            (PayloadKind::FirstOffer, Via::Invite(token)) => self.first_offer(from, token, &mut payload, now, rng),
+            (PayloadKind::Offer, Via::Contact) => self.offer(from, header, &mut payload, now, rng),
+            (PayloadKind::FirstOffer, Via::Contact) | (PayloadKind::Offer, Via::Invite(_)) => {}
+            (PayloadKind::Answer | PayloadKind::Candidate | PayloadKind::Withdraw, _) => {
+                self.reply_to_attempt(from, via, header, &mut payload, now, rng);
+            }
+        }
+    }
+
+    fn offer(&mut self, from: ClientId, header: Header, payload: &mut [u8], now: Now, rng: Rng<'_>) {
+        let Some(contact) = self.contacts.get(&from) else { return };
+        let card = contact.record.card.clone();
+        let major_min = contact.record.major_min;
+        if header.index != 0 || !self.budget.take(from, now.boot_ms) {
+            return;
+        }
+        let identity = self.identity.clone();
+        let Ok(opened) = sealed::open(&identity, card.identity(), payload) else { return };
+        let Some(sdp) = self.acceptable(from, &opened, major_min) else { return };
+        let version = opened.version;
+        let Some(contact) = self.contacts.get_mut(&from) else { return };
+        if !contact.see_offer(header.session) {
+            return;
+        }
+        if let Some(attempt) = contact.attempt {
+            let crossed = self.conns.get(&attempt).is_some_and(Conn::is_unanswered_offer);
+            if crossed && self.own_id < from {
+                return;
+            }
+            // Ours gives way, or the other side has given up the attempt before this one.
+            self.forget_conn(attempt, rng);
+        }
+        let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Answerer, header.session, now);
+        if let Some(contact) = self.contacts.get_mut(&from) {
+            contact.attempt = Some(link);
+            contact.connect_at = None;
+        }
+        self.hand_over_offer(link, version, sdp);
+    }
+
+    /// The SDP or candidate in a payload, if its version is one to talk to.
+    pub(crate) fn acceptable(&mut self, from: ClientId, opened: &Opened<'_>, major_min: u8) -> Option<String> {
+        if opened.version.major != Version::OWN.major || opened.version.major < major_min {
+            self.trouble(from, "The peer speaks another version of the protocol. Update both devices.");
+            return None;
+        }
+        core::str::from_utf8(opened.body).ok().map(str::to_owned)
+    }
+
+    pub(crate) fn hand_over_offer(&mut self, link: LinkId, version: Version, sdp: String) {
+        if let Some(conn) = self.conns.get_mut(&link) {
+            conn.remote_version = Some(version);
+            self.effect(Effect::Negotiate(link, Negotiation::Offer(sdp)));
+        }
+    }
+
+    /// Answers, candidates and withdrawals count only for a live attempt.
+    fn reply_to_attempt(&mut self, from: ClientId, via: Via, header: Header, payload: &mut [u8], now: Now, rng: Rng<'_>) {
+        let live = |c: &Conn| c.peer == from && c.via == via && c.session_id == header.session;
+        let Some((&link, conn)) = self.conns.iter().find(|(_, c)| live(c)) else { return };
+        let expected = match header.kind {
+            PayloadKind::Answer => header.index == 0 && conn.is_unanswered_offer(),
+            PayloadKind::Candidate => conn.may_take_candidate(header.index),
+            PayloadKind::Withdraw => header.index == 0 && matches!(conn.stage, Stage::Negotiating),
+            PayloadKind::Offer | PayloadKind::FirstOffer => false,
+        };
+        if !expected || !self.budget.take(from, now.boot_ms) {
+            return;
+        }
+        let (identity, card) = (self.identity.clone(), conn.card.clone());
+        let Ok(opened) = sealed::open(&identity, card.identity(), payload) else { return };
+        let Some(body) = self.acceptable(from, &opened, 0) else { return };
+        let version = opened.version;
+        let Some(conn) = self.conns.get_mut(&link) else { return };
+        let words = match header.kind {
+            PayloadKind::Candidate => {
+                conn.took_candidate(header.index);
+                Negotiation::Candidate(body)
+            }
+            PayloadKind::Answer => {
+                conn.remote_version = Some(version);
+                Negotiation::Answer(body)
+            }
+            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Withdraw => {
+                self.end_conn(link, "the peer withdrew its offer", now, rng);
+                return;
+            }
+        };
+        self.effect(Effect::Negotiate(link, words));
+    }
+
+    pub(crate) fn undelivered(&mut self, to: ClientId, via: Via, no_such_invite: bool, now: Now, rng: Rng<'_>) {
+        let waiting = |c: &Conn| c.peer == to && c.via == via && matches!(c.stage, Stage::Negotiating);
+        let Some((&link, conn)) = self.conns.iter().find(|(_, c)| waiting(c)) else { return };
+        let purpose = conn.purpose;
+        self.end_conn(link, "the peer cannot be reached", now, rng);
+        if let Purpose::Accepting(pairing) = purpose
+            && no_such_invite
+        {
+            self.fail_pairing(pairing, "The invite is not open (any more). Ask for a new one.", rng);
+        }
+    }
+
+    /// Ends a connection that this side found at fault, and says so.
+    pub(crate) fn break_off(&mut self, link: LinkId, why: &str, now: Now, rng: Rng<'_>) {
+        if let Some(conn) = self.conns.get(&link) {
+            let peer = conn.peer;
+            self.trouble(peer, &format!("The connection was closed: {why}."));
+        }
+        self.end_conn(link, why, now, rng);
+    }
+
+    /// Ends a connection and plans what follows.
+    pub(crate) fn end_conn(&mut self, link: LinkId, why: &str, now: Now, rng: Rng<'_>) {
+        self.withdraw(link, rng);
+        let Some(conn) = self.conns.remove(&link) else { return };
+        self.effect(Effect::CloseLink(link));
+        match conn.purpose {
+            Purpose::Contact => {}
+            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) => self.pairing_conn_ended(pairing, link, now, rng),
+        }
+        let Some(contact) = self.contacts.get_mut(&conn.peer) else { return };
+        if contact.attempt == Some(link) {
+            contact.attempt = None;
+            contact.failures = contact.failures.saturating_add(1);
+        }
+        if contact.current == Some(link) {
+            contact.current = None;
+            contact.outbox.rewind();
+            self.notify_peer(conn.peer);
+        }
+        self.schedule(conn.peer, now, rng);
+    }
+
+    /// Spares the other side the wait for an offer that is given up.
+    fn withdraw(&mut self, link: LinkId, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get_mut(&link) else { return };
+        if matches!(conn.stage, Stage::Negotiating) && conn.role == LinkRole::Offerer {
+            let header = conn.header(PayloadKind::Withdraw);
+            self.seal_and_relay(link, header, b"", rng);
+        }
+    }
+
+    /// Drops a connection in favour of another.
+    pub(crate) fn forget_conn(&mut self, link: LinkId, rng: Rng<'_>) {
+        self.withdraw(link, rng);
+        if self.conns.remove(&link).is_some() {
+            self.effect(Effect::CloseLink(link));
+        }
+    }
+}
+
+/// Full jitter between half and the whole of a doubling wait; nothing before the first failure.
+pub(crate) fn backoff_ms(failures: u32, rng: Rng<'_>) -> u64 {
+    let Some(doublings) = failures.checked_sub(1) else { return 0 };
+    let whole = RETRY_MS_MIN.saturating_mul(1 << doublings.min(10)).min(RETRY_MS_MAX);
+    whole / 2 + u64::from(rng.next_u32()) % (whole / 2 + 1)
+}
+
+pub(crate) fn new_session_id(rng: Rng<'_>) -> SessionId {
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    SessionId(id)
+}

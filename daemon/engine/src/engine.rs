@@ -1,0 +1,342 @@
+//! The engine: its state, its inputs, its outputs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kith_crypto::identity::{ClientId, Identity};
+use kith_crypto::session::RECORD_BYTES_MAX;
+use rand_core::CryptoRng;
+
+use crate::budget::Budget;
+use crate::conn::{Conn, Stage};
+use crate::contact::{Contact, Inbounded, Sent};
+use crate::event::{Event, LinkState, SignalingState};
+use crate::pairing::Pairing;
+use crate::record::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StoredState};
+use crate::{
+    Commit, CommitError, CommitId, Effect, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now, Op, PairingId, Reply,
+    Request, RequestError, RequestId, Signal, SignalOut,
+};
+
+/// The random source of an input.
+pub(crate) type Rng<'a> = &'a mut dyn CryptoRng;
+
+/// How long a name may be, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// What the configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The signaling server's URL, as it stands in invites.
+    pub signaling_url: String,
+    /// Use no direct path, so that no peer sees this device's address.
+    pub relay_only: bool,
+}
+
+/// What to do when a commit is complete.
+pub(crate) enum Pending {
+    Sent { request: RequestId, peer: ClientId, message: MessageRecord },
+    Delivered { peer: ClientId, number: u64, sent: Sent },
+    Received { peer: ClientId },
+    Accepted { request: RequestId, pairing: PairingId, contact: Option<ContactRecord> },
+    Introduced { link: LinkId, pairing: PairingId, contact: ContactRecord },
+    Confirmed { peer: ClientId },
+    Removed { request: Option<RequestId>, peer: ClientId },
+    Renamed { request: RequestId, peer: ClientId, name: String },
+    Profile { request: RequestId, profile: ProfileRecord },
+    
+    Done { request: RequestId },
+    Seen,
+}
+
+/// What to do when a load is complete.
+pub(crate) enum PendingLoad {
+    Outbox { peer: ClientId },
+    Repeat { link: LinkId, number: u64, id: MessageId, hash: [u8; 32] },
+    Read { request: RequestId, peer: ClientId, from: u64, seq: u64 },
+}
+
+/// The messenger. See the crate's documentation for how to drive it.
+pub struct Engine {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) own_id: ClientId,
+    pub(crate) settings: Settings,
+    pub(crate) profile: ProfileRecord,
+    pub(crate) signaling: SignalingState,
+    pub(crate) notice: Option<LoggingNotice>,
+    pub(crate) ice: Option<Ice>,
+    /// When to ask for fresh credentials.
+    pub(crate) ice_refresh_at: Option<u64>,
+    pub(crate) contacts: BTreeMap<ClientId, Contact>,
+    pub(crate) conns: BTreeMap<LinkId, Conn>,
+    pub(crate) pairings: BTreeMap<PairingId, Pairing>,
+    pub(crate) budget: Budget,
+    pub(crate) inbox_seq: u64,
+    pending: BTreeMap<CommitId, Pending>,
+    loads: BTreeMap<LoadId, PendingLoad>,
+    next_link: u64,
+    next_commit: u64,
+    next_load: u64,
+    pub(crate) next_pairing: u32,
+    effects: VecDeque<Effect>,
+    /// Where handshake messages, records and payloads are made before they go out.
+    pub(crate) scratch: Vec<u8>,
+}
+
+/// Room for the largest record and the largest sealed payload.
+const SCRATCH_BYTES: usize = RECORD_BYTES_MAX + 512;
+
+impl Engine {
+    /// Starts with what the store holds; observers hear of every contact.
+    pub fn new(identity: Arc<Identity>, settings: Settings, stored: StoredState) -> Self {
+        let contacts: BTreeMap<_, _> =
+            stored.contacts.into_iter().map(|c| (c.contact.client_id(), Contact::new(c))).collect();
+        let mut engine = Self {
+            own_id: identity.client_id(),
+            identity,
+            settings,
+            profile: stored.profile,
+            signaling: SignalingState::Connecting,
+            notice: None,
+            ice: None,
+            ice_refresh_at: None,
+            contacts,
+            conns: BTreeMap::new(),
+            pairings: BTreeMap::new(),
+            budget: Budget::default(),
+            inbox_seq: stored.inbox_seq,
+            pending: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            next_link: 1,
+            next_commit: 1,
+            next_load: 1,
+            next_pairing: 1,
+            effects: VecDeque::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+        };
+        for event in engine.snapshot() {
+            engine.notify(event);
+        }
+        engine
+    }
+
+    /// The present state as the events that would build it.
+    pub fn snapshot(&self) -> Vec<Event> {
+        let mut events = vec![Event::DisplayName(self.profile.display_name.clone()), Event::Signaling(self.signaling)];
+        events.extend(self.notice.clone().map(Event::Notice));
+        events.extend(self.contacts.keys().filter_map(|peer| self.peer_view(*peer)).map(Event::Peer));
+        events.extend(self.pairings.iter().map(|(id, pairing)| Event::Pairing(pairing.view(*id))));
+        events
+    }
+
+    /// The next thing to do. Call until `None` after every input.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Engine::handle_timeout`], in milliseconds of the boot clock.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let conns = self.conns.values().map(Self::conn_timeout);
+        let contacts = self.contacts.values().flat_map(|c| [c.connect_at, c.outbox.retry_at]).flatten();
+        let pairings = self.pairings.values().flat_map(Pairing::timeouts);
+        conns.chain(contacts).chain(pairings).chain(self.ice_refresh_at).min()
+    }
+
+    /// Something that was due by now.
+    pub fn handle_timeout(&mut self, now: Now, rng: Rng<'_>) {
+        let due = |at: u64| at <= now.boot_ms;
+        if self.ice_refresh_at.is_some_and(due) {
+            self.request_ice(now);
+        }
+        let links: Vec<_> = self.conns.iter().filter(|(_, c)| due(Self::conn_timeout(c))).map(|(l, _)| *l).collect();
+        for link in links {
+            self.conn_due(link, now, rng);
+        }
+        let pairings: Vec<_> =
+            self.pairings.iter().filter(|(_, p)| p.timeouts().into_iter().any(due)).map(|(id, _)| *id).collect();
+        for pairing in pairings {
+            self.pairing_due(pairing, now, rng);
+        }
+        let peers: Vec<_> = self.contacts.iter().filter(|(_, c)| c.connect_at.is_some_and(due)).map(|(p, _)| *p).collect();
+        for peer in peers {
+            self.connect(peer, now, rng);
+        }
+        let peers: Vec<_> =
+            self.contacts.iter().filter(|(_, c)| c.outbox.retry_at.is_some_and(due)).map(|(p, _)| *p).collect();
+        for peer in peers {
+            self.retry_delivered(peer, now);
+        }
+    }
+
+    /// A program on this device asks for something.
+    pub fn handle_request(&mut self, id: RequestId, request: Request, now: Now, rng: Rng<'_>) {
+        let refused = match request {
+            Request::Invite { lifetime_s } => self.invite(id, lifetime_s, now, rng),
+            Request::Accept { uri, other_server } => self.accept(id, &uri, other_server, now),
+            Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
+            Request::Send { peer, message } => self.send(id, peer, message, now, rng),
+            Request::MarkRead { peer, seq } => self.mark_read(id, peer, seq),
+            Request::AckInbox { consumer, seq } => self.ack_inbox(id, consumer, seq),
+            Request::RenamePeer { peer, name } => self.rename(id, peer, name),
+            Request::RemovePeer(peer) => self.remove(id, peer),
+            Request::SetDisplayName(name) => self.set_display_name(id, name),
+            Request::SafetyNumber(peer) => self.safety_number(id, peer),
+        };
+        if let Err(error) = refused {
+            self.reply(id, Err(error));
+        }
+    }
+
+    /// The signaling server says something.
+    pub fn handle_signal(&mut self, signal: Signal, now: Now, rng: Rng<'_>) {
+        match signal {
+            Signal::Connected(notice) => self.connected(notice, now, rng),
+            Signal::Disconnected => self.disconnected(SignalingState::Connecting, now, rng),
+            Signal::Refused(why) => self.disconnected(SignalingState::Refused(why), now, rng),
+            Signal::Intruder => self.notify(Event::Intruder),
+            Signal::Notice(notice) => {
+                self.notice = Some(notice.clone());
+                self.notify(Event::Notice(notice));
+            }
+            Signal::Presence { peer, online } => self.presence(peer, online, now, rng),
+            Signal::Relayed { from, via, payload } => self.relayed(from, via, payload, now, rng),
+            Signal::Undelivered { to, via, no_such_invite } => self.undelivered(to, via, no_such_invite, now, rng),
+            Signal::Ice(ice) => self.take_ice(ice, now),
+        }
+    }
+
+    /// A link reports.
+    pub fn handle_link(&mut self, link: LinkId, event: LinkEvent, now: Now, rng: Rng<'_>) {
+        match event {
+            LinkEvent::Local(words) => self.tell_peer(link, words, rng),
+            LinkEvent::Up { own_fingerprint, remote_fingerprint, path } => {
+                self.link_up(link, own_fingerprint, remote_fingerprint, path, now, rng);
+            }
+            LinkEvent::Path(path) => {
+                if let Some(conn) = self.conns.get_mut(&link) {
+                    conn.path = path;
+                    let peer = conn.peer;
+                    self.notify_peer(peer);
+                }
+            }
+            LinkEvent::Down(why) => self.end_conn(link, &why, now, rng),
+        }
+    }
+
+    /// A message came on a link's data channel. It is opened in place.
+    pub fn handle_frame(&mut self, link: LinkId, message: &mut [u8], now: Now, rng: Rng<'_>) {
+        match self.conns.get(&link).map(|c| &c.stage) {
+            None => {}
+            Some(Stage::Negotiating) => self.break_off(link, "it sent a message before the channel was open", now, rng),
+            Some(Stage::Handshaking(_)) => self.handshake_message(link, message, now, rng),
+            Some(Stage::Greeting(_)) => self.greeting(link, message, now, rng),
+            Some(Stage::Open(_)) => self.record(link, message, now, rng),
+        }
+    }
+
+    /// A commit is on disk, or was refused. Completions come in the order of the commits.
+    pub fn handle_committed(&mut self, id: CommitId, result: Result<(), CommitError>, now: Now, rng: Rng<'_>) {
+        match self.pending.remove(&id) {
+            None | Some(Pending::Seen) => {}
+            Some(Pending::Sent { request, peer, message }) => self.message_queued(request, peer, message, result, now, rng),
+            Some(Pending::Delivered { peer, number, sent }) => self.message_delivered(peer, number, sent, result, now),
+            Some(Pending::Received { peer }) => self.messages_received(peer, result, now, rng),
+            Some(Pending::Accepted { request, pairing, contact }) => self.accepted(request, pairing, contact, result, now, rng),
+            Some(Pending::Introduced { link, pairing, contact }) => self.introduced(link, pairing, contact, result, now, rng),
+            Some(Pending::Confirmed { peer }) => self.confirmed(peer, result),
+            Some(Pending::Removed { request, peer }) => self.removed(request, peer, result, now, rng),
+            Some(Pending::Renamed { request, peer, name }) => self.renamed(request, peer, name, result),
+            Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
+            Some(Pending::Done { request }) => self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from)),
+        }
+    }
+
+    /// A load is complete.
+    pub fn handle_loaded(&mut self, id: LoadId, loaded: Loaded, now: Now, rng: Rng<'_>) {
+        match self.loads.remove(&id) {
+            None => {}
+            Some(PendingLoad::Outbox { peer }) => self.outbox_loaded(peer, id, loaded, now, rng),
+            Some(PendingLoad::Repeat { link, number, id, hash }) => self.repeat_loaded(link, number, id, hash, loaded, now, rng),
+            Some(PendingLoad::Read { request, peer, from, seq }) => self.read_counted(request, peer, from, seq, loaded),
+        }
+    }
+
+    pub(crate) fn commit(&mut self, ops: Vec<Op>, pending: Pending) -> CommitId {
+        let id = CommitId(self.next_commit);
+        self.next_commit += 1;
+        self.pending.insert(id, pending);
+        self.effects.push_back(Effect::Commit(Commit { id, ops }));
+        id
+    }
+
+    pub(crate) fn load(&mut self, load: Load, pending: PendingLoad) -> LoadId {
+        let id = LoadId(self.next_load);
+        self.next_load += 1;
+        self.loads.insert(id, pending);
+        self.effects.push_back(Effect::Load(id, load));
+        id
+    }
+
+    pub(crate) fn new_link(&mut self) -> LinkId {
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        link
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    pub(crate) fn signal(&mut self, signal: SignalOut) {
+        self.effects.push_back(Effect::Signal(signal));
+    }
+
+    pub(crate) fn notify(&mut self, event: Event) {
+        self.effects.push_back(Effect::Notify(event));
+    }
+
+    pub(crate) fn reply(&mut self, request: RequestId, result: Result<Reply, RequestError>) {
+        self.effects.push_back(Effect::Reply(request, result));
+    }
+
+    pub(crate) fn trouble(&mut self, peer: ClientId, text: &str) {
+        self.notify(Event::Trouble { peer, text: text.to_owned() });
+    }
+
+    /// Sends the first `length` bytes of the scratch buffer on a link.
+    pub(crate) fn transmit_scratch(&mut self, link: LinkId, length: usize) {
+        let message = self.scratch.get(..length).unwrap_or_default().to_vec();
+        self.effects.push_back(Effect::Transmit(link, message));
+    }
+
+    pub(crate) fn peer_view(&self, peer: ClientId) -> Option<crate::PeerView> {
+        let contact = self.contacts.get(&peer)?;
+        let link = contact.current.and_then(|link| self.conns.get(&link)).map_or(LinkState::None, |c| LinkState::Up(c.path));
+        Some(contact.view(peer, link))
+    }
+
+    pub(crate) fn notify_peer(&mut self, peer: ClientId) {
+        if let Some(view) = self.peer_view(peer) {
+            self.notify(Event::Peer(view));
+        }
+    }
+}
+
+/// What `Inbounded` needs when it is written.
+pub(crate) fn inbox_ops(peer: ClientId, inbox_seq: u64, message: &Inbounded) -> [Op; 3] {
+    [
+        Op::ClaimId { peer, id: message.id },
+        Op::PutMessage(peer, message.message.clone()),
+        Op::PutInbox { inbox_seq, peer, seq: message.message.seq },
+    ]
+}
+
+impl From<CommitError> for RequestError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Full => Self::StorageFull,
+            CommitError::Failed(why) => Self::Storage(why),
+            CommitError::Repeated(_) | CommitError::Conflict => Self::Storage(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! Pairing by invite, on both sides (docs/protocol.md §4).
+
+use kith_crypto::identity::{Card, ClientId};
+use kith_crypto::invite::{InviteKeys, InviteSecret};
+use kith_crypto::sealed;
+use kith_crypto::wire::{Frame, Introduce};
+use rand_core::Rng as _;
+use zeroize::Zeroizing;
+
+use crate::connect::{backoff_ms, new_session_id};
+use crate::conn::{Conn, Purpose};
+use crate::contact::Contact;
+use crate::engine::{Engine, NAME_BYTES_MAX, Pending, Rng};
+use crate::event::{Event, PairingState, PairingView, SignalingState};
+use crate::invite::Invite;
+use crate::record::{ContactRecord, ContactState, ConversationRecord, StoredContact};
+use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Token, Via};
+
+/// Pairings under way at once: the server keeps no more invites open.
+const PAIRINGS_MAX: usize = 8;
+/// First offers that open under one invite: a person who scanned it may try again a few times.
+const ATTEMPTS_MAX: u8 = 5;
+const LIFETIME_S_MIN: u32 = 10;
+const LIFETIME_S_MAX: u32 = 24 * 60 * 60;
+/// How long the invitee tries.
+const ACCEPT_MS_MAX: u64 = 2 * 60 * 1_000;
+/// Contacts on one device. A signaling server lets one device watch 4,096.
+const CONTACTS_MAX: usize = 1_024;
+
+/// A pairing under way.
+pub(crate) struct Pairing {
+    pub(crate) keys: InviteKeys,
+    state: PairingState,
+    expires_boot_ms: u64,
+    expires_utc_ms: u64,
+    conn: Option<LinkId>,
+    side: Side,
+}
+
+enum Side {
+    Inviter {
+        text: Zeroizing<String>,
+        attempts: u8,
+        /// The new contact is on its way to the disk; nobody else can use the invite.
+        used: bool,
+    },
+    Invitee {
+        inviter: Card,
+        /// The contact was made for this pairing and goes with it, unless the inviter may have
+        /// stored this device already.
+        new_contact: bool,
+        introduced: bool,
+        retry_at: Option<u64>,
+        failures: u32,
+    },
+}
+
+impl Pairing {
+    pub(crate) fn view(&self, pairing: PairingId) -> PairingView {
+        let uri = match &self.side {
+            Side::Inviter { text, .. } => text.to_string(),
+            Side::Invitee { .. } => String::new(),
+        };
+        PairingView { pairing, state: self.state.clone(), uri, expires_utc_ms: self.expires_utc_ms }
+    }
+
+    pub(crate) fn timeouts(&self) -> impl Iterator<Item = u64> + use<> {
+        let retry_at = match &self.side {
+            Side::Invitee { retry_at, .. } => *retry_at,
+            Side::Inviter { .. } => None,
+        };
+        [Some(self.expires_boot_ms), retry_at].into_iter().flatten()
+    }
+
+    fn is_final(&self) -> bool {
+        matches!(self.state, PairingState::Done(_) | PairingState::Failed(_))
+    }
+}
+
+impl Engine {
+    pub(crate) fn invite(&mut self, request: RequestId, lifetime_s: u32, now: Now, rng: Rng<'_>) -> Result<(), RequestError> {
+        if !(LIFETIME_S_MIN..=LIFETIME_S_MAX).contains(&lifetime_s) {
+            return Err(RequestError::InvalidArgument("an invite lives 10 seconds to 24 hours"));
+        }
+        let lifetime_ms = u64::from(lifetime_s) * 1_000;
+        let mut secret = Zeroizing::new([0; 32]);
+        rng.fill_bytes(secret.as_mut());
+        let expires_utc_ms = now.utc_ms.saturating_add(lifetime_ms);
+        let invite = Invite {
+            card: self.identity.card().clone(),
+            secret: InviteSecret::from_bytes(*secret),
+            expires_utc_s: expires_utc_ms / 1_000,
+            url: self.settings.signaling_url.clone(),
+            name: self.profile.display_name.clone(),
+        };
+        let keys = invite.secret.keys();
+        let token = keys.token;
+        let pairing = self.begin_pairing(Pairing {
+            keys,
+            state: PairingState::Waiting,
+            expires_boot_ms: now.boot_ms.saturating_add(lifetime_ms),
+            expires_utc_ms,
+            conn: None,
+            side: Side::Inviter { text: invite.to_text(), attempts: 0, used: false },
+        })?;
+        self.signal(SignalOut::OpenInvite(token));
+        self.reply(request, Ok(Reply::Pairing(pairing)));
+        Ok(())
+    }
+
+    fn begin_pairing(&mut self, pairing: Pairing) -> Result<PairingId, RequestError> {
+        if self.pairings.len() >= PAIRINGS_MAX {
+            return Err(RequestError::RateLimited);
+        }
+        let id = PairingId(self.next_pairing);
+        self.next_pairing = self.next_pairing.wrapping_add(1);
+        let view = pairing.view(id);
+        self.pairings.insert(id, pairing);
+        self.notify(Event::Pairing(view));
+        Ok(id)
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        request: RequestId,
+        text: &str,
+        other_server: bool,
+        now: Now,
+    ) -> Result<(), RequestError> {
+        let invite = Invite::parse(text).map_err(RequestError::InvalidInvite)?;
+        let peer = invite.card.client_id();
+        if peer == self.own_id {
+            return Err(RequestError::InvalidInvite("it is this device's own"));
+        }
+        if invite.url != self.settings.signaling_url && !other_server {
+            return Err(RequestError::OtherServer(invite.url));
+        }
+        if now.clock_trusted && invite.expires_utc_s.saturating_mul(1_000) < now.utc_ms {
+            return Err(RequestError::InviteExpired);
+        }
+        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
+        if self.pairings.values().any(accepts) || self.contacts.len() >= CONTACTS_MAX {
+            return Err(RequestError::RateLimited);
+        }
+        let new_contact = !self.contacts.contains_key(&peer);
+        let contact = new_contact.then(|| new_contact_record(&invite.card, &invite.name, ContactState::Pending, now));
+        let pairing = self.begin_pairing(Pairing {
+            keys: invite.secret.keys(),
+            state: PairingState::Connecting,
+            expires_boot_ms: now.boot_ms.saturating_add(ACCEPT_MS_MAX),
+            expires_utc_ms: now.utc_ms.saturating_add(ACCEPT_MS_MAX),
+            conn: None,
+            side: Side::Invitee { inviter: invite.card, new_contact, introduced: false, retry_at: None, failures: 0 },
+        })?;
+        let ops = contact.iter().cloned().map(Op::PutContact).collect();
+        self.commit(ops, Pending::Accepted { request, pairing, contact });
+        Ok(())
+    }
+
+    /// The pending contact is on disk: the invitee may begin.
+    pub(crate) fn accepted(
+        &mut self,
+        request: RequestId,
+        id: PairingId,
+        contact: Option<ContactRecord>,
+        result: Result<(), CommitError>,
+        now: Now,
+        rng: Rng<'_>,
+    ) {
+        if let Err(error) = result {
+            self.fail_pairing(id, "The contact could not be stored.", rng);
+            return self.reply(request, Err(error.into()));
+        }
+        if let Some(record) = contact {
+            self.add_contact(record);
+        }
+        self.reply(request, Ok(Reply::Pairing(id)));
+        self.try_pairing(id, now, rng);
+    }
+
+    fn add_contact(&mut self, contact: ContactRecord) {
+        let peer = contact.client_id();
+        match self.contacts.get_mut(&peer) {
+            Some(known) => known.record = contact,
+            None => {
+                let conversation = ConversationRecord::default();
+                let stored = StoredContact { contact, conversation, marks: Vec::new(), outbox_count: 0 };
+                self.contacts.insert(peer, Contact::new(stored));
+            }
+        }
+        self.signal(SignalOut::Watch { add: vec![peer], remove: Vec::new() });
+        self.notify_peer(peer);
+    }
+
+    /// The invitee offers.
+    fn try_pairing(&mut self, id: PairingId, now: Now, rng: Rng<'_>) {
+        let online = self.signaling == SignalingState::Online;
+        let Some(pairing) = self.pairings.get_mut(&id) else { return };
+        let Side::Invitee { inviter, retry_at, .. } = &mut pairing.side else { return };
+        *retry_at = None;
+        // Without a server, `pairings_connected` comes back to this.
+        if !online || pairing.conn.is_some() || pairing.state != PairingState::Connecting {
+            return;
+        }
+        let (card, via) = (inviter.clone(), Via::Invite(pairing.keys.token));
+        let session = new_session_id(rng);
+        let link = self.open_conn(card, via, Purpose::Accepting(id), LinkRole::Offerer, session, now);
+        if let Some(pairing) = self.pairings.get_mut(&id) {
+            pairing.conn = Some(link);
+        }
+    }
+
+    /// The server is there (again).
+    pub(crate) fn pairings_connected(&mut self, now: Now, rng: Rng<'_>) {
+        let ids: Vec<_> = self.pairings.keys().copied().collect();
+        for id in ids {
+            let Some(pairing) = self.pairings.get(&id) else { continue };
+            match pairing.side {
+                Side::Inviter { .. } => self.signal(SignalOut::OpenInvite(pairing.keys.token)),
+                Side::Invitee { .. } => self.try_pairing(id, now, rng),
+            }
+        }
+    }
+
+    /// Somebody uses an invite.
+    pub(crate) fn first_offer(&mut self, from: ClientId, token: Token, payload: &mut [u8], now: Now, rng: Rng<'_>) {
+        let invite = self.pairings.iter_mut().find(|(_, p)| p.keys.token == token && matches!(p.side, Side::Inviter { .. }));
+        let Some((&id, pairing)) = invite else { return };
+        if now.boot_ms >= pairing.expires_boot_ms || !self.budget.take(from, now.boot_ms) {
+            return;
+        }
+        let identity = self.identity.clone();
+        let Ok(first) = sealed::open_first(&identity, &pairing.keys, payload) else { return };
+        if first.card.client_id() != from || first.opened.header.index != 0 {
+            return;
+        }
+        let Side::Inviter { attempts, used, .. } = &mut pairing.side else { return };
+        if *used {
+            return;
+        }
+        *attempts += 1;
+        let too_many = *attempts > ATTEMPTS_MAX;
+        let earlier = pairing.conn.take();
+        if let Some(earlier) = earlier {
+            self.forget_conn(earlier, rng);
+        }
+        if too_many {
+            return self.fail_pairing(id, "Too many attempts. Make a new invite.", rng);
+        }
+        let (card, session, version) = (first.card, first.opened.header.session, first.opened.version);
+        let Some(sdp) = self.acceptable(from, &first.opened, 0) else { return };
+        let link = self.open_conn(card, Via::Invite(token), Purpose::Inviting(id), LinkRole::Answerer, session, now);
+        self.set_pairing(id, PairingState::Connecting, Some(link));
+        self.hand_over_offer(link, version, sdp);
+    }
+
+    fn set_pairing(&mut self, id: PairingId, state: PairingState, conn: Option<LinkId>) {
+        let Some(pairing) = self.pairings.get_mut(&id) else { return };
+        pairing.conn = conn;
+        if pairing.state != state {
+            pairing.state = state;
+            let view = pairing.view(id);
+            self.notify(Event::Pairing(view));
+        }
+    }
+
+    /// The invitee, once the channel is proven: who it is.
+    pub(crate) fn introduce(&mut self, link: LinkId, id: PairingId, now: Now, rng: Rng<'_>) {
+        if let Some(Side::Invitee { introduced, .. }) = self.pairings.get_mut(&id).map(|p| &mut p.side) {
+            *introduced = true;
+        }
+        let (card, name) = (self.identity.card().clone(), self.profile.display_name.clone());
+        self.send_frame(link, &Frame::Introduce(Introduce { card, name: &name }), now, rng);
+    }
+
+    /// The inviter hears who it is, and stores it before it confirms.
+    pub(crate) fn introduction(&mut self, link: LinkId, id: PairingId, introduce: &Introduce<'_>, now: Now, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get(&link) else { return };
+        if introduce.card != conn.card {
+            return self.break_off(link, "it introduced itself as somebody else", now, rng);
+        }
+        let Some(Side::Inviter { used, .. }) = self.pairings.get_mut(&id).map(|p| &mut p.side) else { return };
+        if core::mem::replace(used, true) {
+            return self.break_off(link, "the invite is used", now, rng);
+        }
+        if self.contacts.len() >= CONTACTS_MAX {
+            return self.fail_pairing(id, "There are too many contacts. Remove one first.", rng);
+        }
+        let known = self.contacts.get(&conn.peer).map(|c| c.record.name.clone());
+        let name = known.as_deref().unwrap_or(introduce.name);
+        let contact = new_contact_record(&conn.card, name, ContactState::Paired, now);
+        self.commit(vec![Op::PutContact(contact.clone())], Pending::Introduced { link, pairing: id, contact });
+    }
+
+    pub(crate) fn introduced(
+        &mut self,
+        link: LinkId,
+        id: PairingId,
+        contact: ContactRecord,
+        result: Result<(), CommitError>,
+        now: Now,
+        rng: Rng<'_>,
+    ) {
+        if result.is_err() {
+            self.fail_pairing(id, "The contact could not be stored. Free some space and make a new invite.", rng);
+            return self.end_conn(link, "the contact could not be stored", now, rng);
+        }
+        let peer = contact.client_id();
+        self.add_contact(contact);
+        let name = self.profile.display_name.clone();
+        if self.conns.get(&link).is_some_and(Conn::is_open) && self.send_frame(link, &Frame::Paired { name: &name }, now, rng) {
+            self.take_into_use(link, now, rng);
+        }
+        self.finish_pairing(id, PairingState::Done(peer));
+    }
+
+    /// The invitee hears that it is stored.
+    pub(crate) fn paired(&mut self, link: LinkId, id: PairingId, now: Now, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get(&link) else { return };
+        let peer = conn.peer;
+        self.take_into_use(link, now, rng);
+        self.finish_pairing(id, PairingState::Done(peer));
+    }
+
+    /// A contact that was pending is confirmed, on disk.
+    pub(crate) fn confirmed(&mut self, peer: ClientId, result: Result<(), CommitError>) {
+        if let Err(error) = result {
+            // In memory it stays confirmed; the next session writes it again.
+            return self.trouble(peer, &format!("The contact could not be stored: {error}."));
+        }
+        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
+        let done: Vec<_> = self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect();
+        for id in done {
+            self.finish_pairing(id, PairingState::Done(peer));
+        }
+    }
+
+    /// A pairing's connection ended before its time.
+    pub(crate) fn pairing_conn_ended(&mut self, id: PairingId, link: LinkId, now: Now, rng: Rng<'_>) {
+        let Some(pairing) = self.pairings.get_mut(&id) else { return };
+        if pairing.conn != Some(link) {
+            return;
+        }
+        match &mut pairing.side {
+            Side::Inviter { used: true, .. } => pairing.conn = None,
+            Side::Inviter { .. } => self.set_pairing(id, PairingState::Waiting, None),
+            Side::Invitee { retry_at, failures, .. } => {
+                *failures = failures.saturating_add(1);
+                *retry_at = Some(now.boot_ms.saturating_add(backoff_ms(*failures, rng)));
+                pairing.conn = None;
+            }
+        }
+    }
+
+    pub(crate) fn pairing_due(&mut self, id: PairingId, now: Now, rng: Rng<'_>) {
+        let Some(pairing) = self.pairings.get(&id) else { return };
+        if now.boot_ms < pairing.expires_boot_ms {
+            return self.try_pairing(id, now, rng);
+        }
+        let why = match pairing.side {
+            Side::Inviter { .. } => "Nobody used the invite in its time.",
+            Side::Invitee { .. } => "The other device did not answer. Ask for a new invite while it is online.",
+        };
+        self.fail_pairing(id, why, rng);
+    }
+
+    pub(crate) fn cancel_pairing(
+        &mut self,
+        request: RequestId,
+        id: PairingId,
+        rng: Rng<'_>,
+    ) -> Result<(), RequestError> {
+        if !self.pairings.contains_key(&id) {
+            return Err(RequestError::NotFound);
+        }
+        self.fail_pairing(id, "Cancelled.", rng);
+        self.reply(request, Ok(Reply::Done));
+        Ok(())
+    }
+
+    pub(crate) fn fail_pairing(&mut self, id: PairingId, why: &str, rng: Rng<'_>) {
+        let Some(pairing) = self.pairings.get(&id) else { return };
+        if let Some(link) = pairing.conn {
+            self.forget_conn(link, rng);
+        }
+        if let Some(Pairing { side: Side::Invitee { inviter, new_contact: true, introduced: false, .. }, .. }) =
+            self.pairings.get(&id)
+        {
+            let peer = inviter.client_id();
+            if self.contacts.get(&peer).is_some_and(|c| !c.is_paired()) {
+                self.commit(vec![Op::RemoveContact(peer)], Pending::Removed { request: None, peer });
+            }
+        }
+        self.finish_pairing(id, PairingState::Failed(why.to_owned()));
+    }
+
+    fn finish_pairing(&mut self, id: PairingId, state: PairingState) {
+        let Some(mut pairing) = self.pairings.remove(&id) else { return };
+        if matches!(pairing.side, Side::Inviter { .. }) {
+            self.signal(SignalOut::CloseInvite(pairing.keys.token));
+        }
+        pairing.state = state;
+        debug_assert!(pairing.is_final());
+        self.notify(Event::Pairing(pairing.view(id)));
+    }
+}
+
+fn new_contact_record(card: &Card, name: &str, state: ContactState, now: Now) -> ContactRecord {
+    let id = card.client_id().to_string();
+    let name = cleaned_name(name);
+    ContactRecord {
+        card: card.clone(),
+        // Without a name, the first two groups of the client id.
+        name: if name.is_empty() { id.chars().take(9).collect() } else { name },
+        state,
+        major_min: kith_crypto::version::Version::OWN.major,
+        paired_utc_ms: now.utc_ms,
+        seen_utc_ms: 0,
+    }
+}
+
+/// A name as it may be shown: no control characters, not too long.
+pub(crate) fn cleaned_name(name: &str) -> String {
+    let mut cleaned = String::new();
+    for character in name.trim().chars().filter(|c| !c.is_control()) {
+        if cleaned.len() + character.len_utf8() > NAME_BYTES_MAX {
+            break;
+        }
+        cleaned.push(character);
+    }
+    cleaned
+}

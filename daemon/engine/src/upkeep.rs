@@ -1,0 +1,135 @@
+//! The small requests: names, read marks, the inbox's cursors, removal.
+
+use kith_crypto::identity::{self, ClientId};
+
+use crate::engine::{Engine, Pending, PendingLoad, Rng};
+use crate::event::Event;
+use crate::pairing::cleaned_name;
+use crate::record::ProfileRecord;
+use crate::{CommitError, Load, Loaded, Now, Op, Reply, RequestError, RequestId, SignalOut};
+
+/// The name of a consumer of the inbox, in bytes.
+const CONSUMER_BYTES_MAX: usize = 64;
+
+impl Engine {
+    pub(crate) fn mark_read(&mut self, request: RequestId, peer: ClientId, seq: u64) -> Result<(), RequestError> {
+        let conversation = &self.contacts.get(&peer).ok_or(RequestError::NotFound)?.conversation;
+        let from = conversation.read_seq;
+        let seq = seq.min(conversation.last_seq);
+        if seq <= from {
+            self.reply(request, Ok(Reply::Done));
+        } else {
+            self.load(Load::CountReceived { peer, after: from, up_to: seq }, PendingLoad::Read { request, peer, from, seq });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_counted(&mut self, request: RequestId, peer: ClientId, from: u64, seq: u64, loaded: Loaded) {
+        let Some(contact) = self.contacts.get_mut(&peer) else { return self.reply(request, Err(RequestError::NotFound)) };
+        let count = match loaded {
+            Loaded::Count(count) => count,
+            Loaded::Failed(why) => return self.reply(request, Err(RequestError::Storage(why))),
+            Loaded::Outbox(_) | Loaded::Message(_) => return self.reply(request, Err(RequestError::NotFound)),
+        };
+        if contact.conversation.read_seq != from {
+            // Another request was quicker; count again from where it left.
+            if let Err(error) = self.mark_read(request, peer, seq) {
+                self.reply(request, Err(error));
+            }
+            return;
+        }
+        contact.conversation.read_seq = seq;
+        contact.conversation.unread = contact.conversation.unread.saturating_sub(count);
+        let op = Op::PutConversation(peer, contact.conversation.clone());
+        self.commit(vec![op], Pending::Done { request });
+        self.notify_peer(peer);
+    }
+
+    pub(crate) fn ack_inbox(&mut self, request: RequestId, consumer: String, seq: u64) -> Result<(), RequestError> {
+        if consumer.is_empty() || consumer.len() > CONSUMER_BYTES_MAX {
+            return Err(RequestError::InvalidArgument("a consumer's name has 1 to 64 bytes"));
+        }
+        if seq > self.inbox_seq {
+            return Err(RequestError::InvalidArgument("the inbox does not reach so far"));
+        }
+        self.commit(vec![Op::PutCursor { consumer, inbox_seq: seq }], Pending::Done { request });
+        Ok(())
+    }
+
+    pub(crate) fn rename(&mut self, request: RequestId, peer: ClientId, name: String) -> Result<(), RequestError> {
+        let name = checked_name(&name)?;
+        let mut record = self.contacts.get(&peer).ok_or(RequestError::NotFound)?.record.clone();
+        record.name.clone_from(&name);
+        self.commit(vec![Op::PutContact(record)], Pending::Renamed { request, peer, name });
+        Ok(())
+    }
+
+    pub(crate) fn renamed(&mut self, request: RequestId, peer: ClientId, name: String, result: Result<(), CommitError>) {
+        if result.is_ok()
+            && let Some(contact) = self.contacts.get_mut(&peer)
+        {
+            contact.record.name = name;
+            self.notify_peer(peer);
+        }
+        self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));
+    }
+
+    pub(crate) fn remove(&mut self, request: RequestId, peer: ClientId) -> Result<(), RequestError> {
+        if !self.contacts.contains_key(&peer) {
+            return Err(RequestError::NotFound);
+        }
+        self.commit(vec![Op::RemoveContact(peer)], Pending::Removed { request: Some(request), peer });
+        Ok(())
+    }
+
+    pub(crate) fn removed(
+        &mut self,
+        request: Option<RequestId>,
+        peer: ClientId,
+        result: Result<(), CommitError>,
+        now: Now,
+        rng: Rng<'_>,
+    ) {
+        if result.is_ok() && self.contacts.remove(&peer).is_some() {
+            let links: Vec<_> = self.conns.iter().filter(|(_, c)| c.peer == peer).map(|(l, _)| *l).collect();
+            for link in links {
+                self.end_conn(link, "the contact was removed", now, rng);
+            }
+            self.signal(SignalOut::Watch { add: Vec::new(), remove: vec![peer] });
+            self.notify(Event::PeerRemoved(peer));
+        }
+        if let Some(request) = request {
+            self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));
+        }
+    }
+
+    pub(crate) fn set_display_name(&mut self, request: RequestId, name: String) -> Result<(), RequestError> {
+        let display_name = checked_name(&name)?;
+        let profile = ProfileRecord { display_name, ..self.profile.clone() };
+        self.commit(vec![Op::PutProfile(profile.clone())], Pending::Profile { request, profile });
+        Ok(())
+    }
+
+    pub(crate) fn profile_written(&mut self, request: RequestId, profile: ProfileRecord, result: Result<(), CommitError>) {
+        if result.is_ok() {
+            self.profile = profile;
+            self.notify(Event::DisplayName(self.profile.display_name.clone()));
+        }
+        self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));
+    }
+
+    pub(crate) fn safety_number(&mut self, request: RequestId, peer: ClientId) -> Result<(), RequestError> {
+        let contact = self.contacts.get(&peer).ok_or(RequestError::NotFound)?;
+        let digits = identity::safety_number(self.identity.public(), contact.record.card.identity());
+        self.reply(request, Ok(Reply::SafetyNumber(digits.as_str().to_owned())));
+        Ok(())
+    }
+}
+
+fn checked_name(name: &str) -> Result<String, RequestError> {
+    let cleaned = cleaned_name(name);
+    if cleaned.is_empty() || cleaned != name.trim() {
+        return Err(RequestError::InvalidArgument("a name has 1 to 64 bytes and no control characters"));
+    }
+    Ok(cleaned)
+}
