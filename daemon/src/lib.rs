@@ -5,7 +5,9 @@
 //! `link` alone speaks WebRTC, `signaling` speaks to the server, `bus` to programs on this device.
 
 pub mod bus;
+pub mod config;
 pub mod handle;
 pub mod link;
+pub mod run;
 pub mod signaling;
 pub mod store;

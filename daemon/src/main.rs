@@ -1,2 +1,103 @@
-//! The headless messenger.
-fn main() {}
+//! `kithd`: the headless messenger.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Parser;
+use kithd::config::{self, Bus, Loaded};
+use kithd::run::{Daemon, Settings};
+use kithd::{bus, link};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The Kith daemon: holds this device's identity, its encrypted history and its connections to
+/// peers, and serves them on D-Bus as org.kith.Messenger1. Drive it with kithctl.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Read only this configuration file, instead of /usr/lib/kith/kithd.toml,
+    /// /etc/kith/kithd.toml and /etc/kith/kithd.d/*.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the values that are set and the file each one comes from, and exit.
+    #[arg(long)]
+    show_config: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let loaded = config::load(arguments.config.as_deref())?;
+    if arguments.show_config {
+        return show(&loaded);
+    }
+    log_to(&loaded.config.log)?;
+    let (daemon, handle) = Daemon::new(Settings::new(&loaded.config))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let bus = match loaded.config.bus {
+        Bus::System => bus::BusAddress::System,
+        Bus::Session => bus::BusAddress::Session,
+        Bus::Address(address) => bus::BusAddress::Address(address),
+    };
+    runtime.block_on(async {
+        let (stop_in, stop) = watch::channel(false);
+        tokio::spawn(async move {
+            asked_to_end().await;
+            info!("stopping");
+            stop_in.send_replace(true);
+        });
+        let mut serving = tokio::spawn(bus::serve(handle, bus));
+        let mut running = std::pin::pin!(daemon.run(stop));
+        let result = tokio::select! {
+            () = &mut running => Ok(()),
+            served = &mut serving => match served {
+                Ok(Err(error)) => Err(anyhow::Error::new(error)),
+                Ok(Ok(())) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+        };
+        serving.abort();
+        result
+    })
+}
+
+fn show(loaded: &Loaded) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for (key, (value, file)) in &loaded.sources {
+        writeln!(out, "{key} = {value}  # {}", file.display())?;
+    }
+    Ok(())
+}
+
+/// To the journal when systemd started this process, else to standard error.
+fn log_to(directives: &str) -> anyhow::Result<()> {
+    let mut filter = tracing_subscriber::EnvFilter::try_new(directives).context("the key `log` is not a list of directives")?;
+    // They would print remote ICE passwords and addresses.
+    for target in link::NOISY_LOG_TARGETS {
+        filter = filter.add_directive(format!("{target}=off").parse()?);
+    }
+    let registry = tracing_subscriber::registry().with(filter);
+    if std::env::var_os("JOURNAL_STREAM").is_some()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        registry.with(journal).try_init()?;
+    } else {
+        let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi)).try_init()?;
+    }
+    Ok(())
+}
+
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("signals cannot be handled; end this process with SIGKILL, nothing is lost by it");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -75,7 +75,7 @@ impl Engine {
             if let Some(link) = attempt
                 && self.conns.get(&link).is_some_and(|c| matches!(c.stage, Stage::Negotiating))
             {
-                self.end_conn(link, "the peer went offline", now, rng);
+                self.end_conn(link, now, rng);
             }
         }
         self.notify_peer(peer);
@@ -243,7 +243,7 @@ impl Engine {
                 Negotiation::Answer(body)
             }
             PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Withdraw => {
-                self.end_conn(link, "the peer withdrew its offer", now, rng);
+                self.end_conn(link, now, rng);
                 return;
             }
         };
@@ -254,7 +254,7 @@ impl Engine {
         let waiting = |c: &Conn| c.peer == to && c.via == via && matches!(c.stage, Stage::Negotiating);
         let Some((&link, conn)) = self.conns.iter().find(|(_, c)| waiting(c)) else { return };
         let purpose = conn.purpose;
-        self.end_conn(link, "the peer cannot be reached", now, rng);
+        self.end_conn(link, now, rng);
         if let Purpose::Accepting(pairing) = purpose
             && no_such_invite
         {
@@ -268,11 +268,22 @@ impl Engine {
             let peer = conn.peer;
             self.trouble(peer, &format!("The connection was closed: {why}."));
         }
-        self.end_conn(link, why, now, rng);
+        self.end_conn(link, now, rng);
+    }
+
+    /// A link ended by itself. Before it was in use, a person may want to know why.
+    pub(crate) fn link_down(&mut self, link: LinkId, why: &str, now: Now, rng: Rng<'_>) {
+        if let Some(conn) = self.conns.get(&link)
+            && !conn.is_open()
+        {
+            let peer = conn.peer;
+            self.trouble(peer, &format!("Not connected: {why}."));
+        }
+        self.end_conn(link, now, rng);
     }
 
     /// Ends a connection and plans what follows.
-    pub(crate) fn end_conn(&mut self, link: LinkId, why: &str, now: Now, rng: Rng<'_>) {
+    pub(crate) fn end_conn(&mut self, link: LinkId, now: Now, rng: Rng<'_>) {
         self.withdraw(link, rng);
         let Some(conn) = self.conns.remove(&link) else { return };
         self.effect(Effect::CloseLink(link));

@@ -164,7 +164,7 @@ impl Engine {
             }
             (Loaded::Failed(why), Some(link)) => {
                 self.trouble(peer, &format!("Queued messages could not be read: {why}."));
-                self.end_conn(link, "the outbox could not be read", now, rng);
+                self.end_conn(link, now, rng);
             }
             (_, _) => {}
         }
@@ -311,7 +311,7 @@ impl Engine {
             let link = contact.current;
             self.trouble(peer, &format!("Messages could not be stored and stay with the sender: {error}."));
             if let Some(link) = link {
-                self.end_conn(link, "messages could not be stored", now, rng);
+                self.end_conn(link, now, rng);
             }
             return;
         }

@@ -219,7 +219,7 @@ impl Engine {
                     self.notify_peer(peer);
                 }
             }
-            LinkEvent::Down(why) => self.end_conn(link, &why, now, rng),
+            LinkEvent::Down(why) => self.link_down(link, &why, now, rng),
         }
     }
 

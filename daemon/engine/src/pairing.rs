@@ -303,7 +303,7 @@ impl Engine {
     ) {
         if result.is_err() {
             self.fail_pairing(id, "The contact could not be stored. Free some space and make a new invite.", rng);
-            return self.end_conn(link, "the contact could not be stored", now, rng);
+            return self.end_conn(link, now, rng);
         }
         let peer = contact.client_id();
         self.add_contact(contact);

@@ -37,7 +37,7 @@ impl Engine {
                 self.break_off(link, "its key is too old", now, rng);
             }
             (Stage::Open(_), Purpose::Contact) => self.start_rekey(link, now, rng),
-            _ => self.end_conn(link, "connecting took too long", now, rng),
+            _ => self.link_down(link, "it took too long", now, rng),
         }
     }
 

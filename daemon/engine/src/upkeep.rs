@@ -93,7 +93,7 @@ impl Engine {
         if result.is_ok() && self.contacts.remove(&peer).is_some() {
             let links: Vec<_> = self.conns.iter().filter(|(_, c)| c.peer == peer).map(|(l, _)| *l).collect();
             for link in links {
-                self.end_conn(link, "the contact was removed", now, rng);
+                self.end_conn(link, now, rng);
             }
             self.signal(SignalOut::Watch { add: Vec::new(), remove: vec![peer] });
             self.notify(Event::PeerRemoved(peer));

@@ -1,0 +1,297 @@
+//! Messages: in order, once, whatever happens on the way.
+
+mod world;
+
+use kith_engine::{Event, MessageState, Reply, Request, RequestError};
+use world::World;
+
+fn numbered(world: &mut World, from: usize, to: usize, range: core::ops::Range<usize>) -> Vec<String> {
+    let texts: Vec<String> = range.map(|n| format!("message {n}")).collect();
+    for text in &texts {
+        world.send(from, to, text);
+    }
+    texts
+}
+
+#[test]
+fn messages_go_both_ways_and_each_is_queued_then_delivered() {
+    let mut world = World::paired(20);
+    let there = numbered(&mut world, 0, 1, 0..30);
+    let back = numbered(&mut world, 1, 0, 0..30);
+    assert!(world.run_while(10_000, |w| w.delivered(0, 1) < 30 || w.delivered(1, 0) < 30));
+    assert_eq!(world.received(1, 0), there);
+    assert_eq!(world.received(0, 1), back);
+    for device in &world.devices {
+        let states: Vec<_> = device.events.iter().filter_map(|e| match e {
+            Event::MessageState { id, state, .. } => Some((*id, *state)),
+            _ => None,
+        });
+        let states: Vec<_> = states.collect();
+        for (id, _) in &states {
+            let of_this: Vec<_> = states.iter().filter(|(other, _)| other == id).map(|(_, s)| *s).collect();
+            assert_eq!(of_this, [MessageState::Queued, MessageState::Delivered]);
+        }
+    }
+}
+
+#[test]
+fn messages_sent_while_the_peer_is_away_arrive_when_it_returns() {
+    let mut world = World::paired(21);
+    world.crash(1);
+    let texts = numbered(&mut world, 0, 1, 0..200);
+    world.run_for(120_000);
+    assert!(world.received(1, 0).is_empty());
+    world.start(1);
+    assert!(world.run_while(30_000, |w| w.delivered(0, 1) < 200));
+    assert_eq!(world.received(1, 0), texts);
+}
+
+#[test]
+fn messages_sent_while_the_server_is_away_use_the_session_that_is_there() {
+    let mut world = World::paired(22);
+    world.stop_server();
+    world.run_for(60_000);
+    let texts = numbered(&mut world, 0, 1, 0..10);
+    assert!(world.run_while(1_000, |w| w.delivered(0, 1) < 10));
+    assert_eq!(world.received(1, 0), texts);
+}
+
+#[test]
+fn messages_sent_while_peer_and_server_are_away_arrive_in_order_once() {
+    let mut world = World::paired(23);
+    world.stop_server();
+    world.crash(1);
+    let texts = numbered(&mut world, 0, 1, 0..100);
+    world.run_for(60_000);
+    world.start(1);
+    world.run_for(60_000);
+    assert!(world.received(1, 0).is_empty());
+    world.start_server();
+    assert!(world.run_while(30_000, |w| w.delivered(0, 1) < 100));
+    assert_eq!(world.received(1, 0), texts);
+}
+
+#[test]
+fn a_daemon_restarted_in_between_keeps_its_outbox() {
+    let mut world = World::paired(24);
+    world.crash(1);
+    let texts = numbered(&mut world, 0, 1, 0..20);
+    world.crash(0);
+    world.start(1);
+    world.run_for(30_000);
+    world.start(0);
+    assert!(world.run_while(30_000, |w| w.delivered(0, 1) < 20));
+    assert_eq!(world.received(1, 0), texts);
+}
+
+#[test]
+fn both_sides_connecting_at_once_end_with_one_session() {
+    for seed in 0..50 {
+        let mut world = World::paired(100 + seed);
+        world.stop_server();
+        world.crash(0);
+        world.crash(1);
+        world.start(0);
+        world.start(1);
+        // Slower than the wait of the one with the higher id: the offers always cross.
+        world.delays.signal_ms = 1_500 + seed * 7;
+        world.start_server();
+        assert!(world.run_while(60_000, |w| !w.connected(0, 1)), "seed {seed}");
+        let a = world.send(0, 1, "a");
+        let b = world.send(1, 0, "b");
+        assert!(world.run_while(20_000, |w| w.delivered(0, 1) < 1 || w.delivered(1, 0) < 1), "seed {seed}");
+        assert_ne!(a, b);
+        world.run_for(60_000);
+        assert!(world.connected(0, 1));
+        let sessions = world.devices.iter().map(|d| d.engine.as_ref().unwrap().snapshot());
+        assert_eq!(sessions.count(), 2);
+        assert!(world.troubles(0).is_empty(), "{:?}", world.troubles(0));
+        assert!(world.troubles(1).is_empty(), "{:?}", world.troubles(1));
+    }
+}
+
+#[test]
+fn a_message_survives_a_crash_of_the_receiver_at_any_moment() {
+    for crash_after in 0..25 {
+        let mut world = World::paired(25);
+        let peer = world.devices[1].id;
+        for n in 0..5 {
+            world.request(0, Request::Send { peer, message: World::message(&format!("message {n}")) });
+        }
+        world.run_for(crash_after);
+        world.crash(1);
+        world.run_for(50);
+        world.start(1);
+        assert!(world.run_while(60_000, |w| w.delivered(0, 1) < 5), "after {crash_after} ms");
+        let expected: Vec<_> = (0..5).map(|n| format!("message {n}")).collect();
+        assert_eq!(world.received(1, 0), expected, "after {crash_after} ms");
+    }
+}
+
+#[test]
+fn a_message_survives_a_crash_of_the_sender_after_it_was_queued() {
+    for crash_after in 0..25 {
+        let mut world = World::paired(26);
+        world.send(0, 1, "queued");
+        world.run_for(crash_after);
+        world.crash(0);
+        world.run_for(50);
+        world.start(0);
+        assert!(world.run_while(60_000, |w| w.delivered(0, 1) < 1), "after {crash_after} ms");
+        assert_eq!(world.received(1, 0), ["queued"], "after {crash_after} ms");
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_before_it_is_on_disk() {
+    let mut world = World::paired(27);
+    world.devices[1].disk.full = true;
+    let peer = world.devices[1].id;
+    world.ask(0, Request::Send { peer, message: World::message("later") }).unwrap();
+    world.run_for(5_000);
+    assert_eq!(world.delivered(0, 1), 0);
+    assert!(world.received(1, 0).is_empty());
+    assert!(world.troubles(1).iter().any(|t| t.contains("no space left")), "{:?}", world.troubles(1));
+    world.devices[1].disk.full = false;
+    assert!(world.run_while(120_000, |w| w.delivered(0, 1) < 1));
+    assert_eq!(world.received(1, 0), ["later"]);
+}
+
+#[test]
+fn a_full_disk_refuses_a_message_and_takes_the_next_when_there_is_space() {
+    let mut world = World::paired(28);
+    let peer = world.devices[1].id;
+    world.devices[0].disk.full = true;
+    let refused = world.ask(0, Request::Send { peer, message: World::message("refused") });
+    assert_eq!(refused, Err(RequestError::StorageFull));
+    world.devices[0].disk.full = false;
+    world.send(0, 1, "taken");
+    assert!(world.run_while(5_000, |w| w.delivered(0, 1) < 1));
+    assert_eq!(world.received(1, 0), ["taken"]);
+}
+
+#[test]
+fn an_acknowledgement_that_could_not_be_written_is_written_later() {
+    let mut world = World::paired(29);
+    world.send(0, 1, "x");
+    world.devices[0].disk.full = true;
+    world.run_for(3_000);
+    assert_eq!(world.delivered(0, 1), 0);
+    world.devices[0].disk.full = false;
+    assert!(world.run_while(10_000, |w| w.delivered(0, 1) < 1));
+    assert_eq!(world.received(1, 0), ["x"]);
+}
+
+#[test]
+fn the_same_idempotency_key_is_one_message() {
+    let mut world = World::paired(30);
+    let peer = world.devices[1].id;
+    let mut message = World::message("once");
+    message.idempotency_key = Some("order 17".to_owned());
+    let first = world.ask(0, Request::Send { peer, message: message.clone() });
+    let second = world.ask(0, Request::Send { peer, message });
+    assert_eq!(first, second);
+    world.run_for(2_000);
+    assert_eq!(world.received(1, 0), ["once"]);
+}
+
+#[test]
+fn a_body_may_have_12288_bytes_and_not_one_more() {
+    let mut world = World::paired(31);
+    let peer = world.devices[1].id;
+    let mut message = World::message("");
+    message.content_type = format!("application/{}", "x".repeat(52));
+    message.body = vec![7; 12_288];
+    assert!(world.ask(0, Request::Send { peer, message: message.clone() }).is_ok());
+    message.body.push(7);
+    assert_eq!(world.ask(0, Request::Send { peer, message }), Err(RequestError::TooLarge));
+    assert!(world.run_while(2_000, |w| w.delivered(0, 1) < 1));
+    let stored = world.devices[1].disk.history(world.devices[0].id);
+    assert_eq!(stored[0].body.len(), 12_288);
+}
+
+#[test]
+fn reading_marks_only_what_was_there() {
+    let mut world = World::paired(32);
+    numbered(&mut world, 0, 1, 0..5);
+    world.send(1, 0, "own");
+    assert!(world.run_while(5_000, |w| w.received(1, 0).len() < 5 || w.delivered(1, 0) < 1));
+    let peer = world.devices[0].id;
+    assert_eq!(world.devices[1].peers[&peer].unread, 5);
+    let third = world.devices[1].disk.history(peer)[2].seq;
+    world.request(1, Request::MarkRead { peer, seq: third });
+    world.send(0, 1, "newer");
+    world.run_for(2_000);
+    assert_eq!(world.devices[1].peers[&peer].unread, 3);
+    world.ask(1, Request::MarkRead { peer, seq: u64::MAX }).unwrap();
+    assert_eq!(world.devices[1].peers[&peer].unread, 0);
+    assert_eq!(world.devices[1].disk.state().contacts[0].conversation.unread, 0);
+}
+
+#[test]
+fn the_inbox_remembers_how_far_each_consumer_has_come() {
+    let mut world = World::paired(33);
+    numbered(&mut world, 0, 1, 0..3);
+    assert!(world.run_while(5_000, |w| w.delivered(0, 1) < 3));
+    assert_eq!(world.devices[1].disk.inbox_len(), 3);
+    world.ask(1, Request::AckInbox { consumer: "door".to_owned(), seq: 2 }).unwrap();
+    world.ask(1, Request::AckInbox { consumer: "door".to_owned(), seq: 1 }).unwrap();
+    assert_eq!(world.devices[1].disk.cursor("door"), 2);
+    let beyond = world.ask(1, Request::AckInbox { consumer: "door".to_owned(), seq: 4 });
+    assert!(matches!(beyond, Err(RequestError::InvalidArgument(_))));
+}
+
+#[test]
+fn a_removed_contact_is_forgotten_and_cannot_connect() {
+    let mut world = World::paired(34);
+    world.send(0, 1, "x");
+    world.run_for(1_000);
+    let peer = world.devices[1].id;
+    world.ask(0, Request::RemovePeer(peer)).unwrap();
+    world.run_for(60_000);
+    assert!(world.devices[0].disk.history(peer).is_empty());
+    assert!(!world.devices[0].peers.contains_key(&peer));
+    assert!(!world.connected(0, 1));
+    assert_eq!(world.ask(0, Request::SafetyNumber(peer)), Err(RequestError::NotFound));
+    let own = world.devices[0].id;
+    assert_eq!(world.devices[1].peers[&own].presence, kith_engine::Presence::Offline);
+}
+
+#[test]
+fn a_session_lives_for_days_with_a_new_key_every_quarter_of_an_hour() {
+    let mut world = World::paired(35);
+    let mut count = 0;
+    for hour in 0..24 {
+        count += 2;
+        world.send(0, 1, &format!("{hour}"));
+        world.send(1, 0, &format!("{hour}"));
+        world.run_for(60 * 60 * 1_000);
+        assert!(world.connected(0, 1), "hour {hour}");
+    }
+    assert_eq!(world.delivered(0, 1) + world.delivered(1, 0), count);
+    assert!(world.troubles(0).is_empty() && world.troubles(1).is_empty(), "{:?}", world.troubles(0));
+    // Three frames for each rekey, two messages and two acknowledgements an hour, hello twice.
+    assert!(world.frames > 24 * 4 * 3, "{} frames", world.frames);
+}
+
+#[test]
+fn the_same_safety_number_on_both_sides() {
+    let mut world = World::paired(36);
+    let (a, b) = (world.devices[0].id, world.devices[1].id);
+    let on_a = world.ask(0, Request::SafetyNumber(b)).unwrap();
+    let on_b = world.ask(1, Request::SafetyNumber(a)).unwrap();
+    assert_eq!(on_a, on_b);
+    let Reply::SafetyNumber(digits) = on_a else { panic!("{on_a:?}") };
+    assert_eq!(digits.chars().filter(char::is_ascii_digit).count(), 60);
+}
+
+#[test]
+fn two_runs_with_one_seed_are_the_same_run() {
+    let run = || {
+        let mut world = World::paired(37);
+        numbered(&mut world, 0, 1, 0..20);
+        world.run_for(60_000);
+        (world.boot_ms, world.frames, format!("{:?}", world.devices[1].events))
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,150 @@
+//! A store in memory with the rules of the real one. It survives its device's crashes.
+
+use std::collections::BTreeMap;
+
+use kith_crypto::identity::ClientId;
+use kith_engine::{
+    CommitError, ContactRecord, ConversationRecord, Direction, Load, Loaded, Mark, MessageId, MessageRecord, MessageState, Op,
+    ProfileRecord, StoredContact, StoredState,
+};
+
+#[derive(Clone, Default)]
+struct Conversation {
+    record: ConversationRecord,
+    marks: Vec<Mark>,
+    messages: BTreeMap<u64, MessageRecord>,
+    outbox: BTreeMap<u64, u64>,
+    keys: BTreeMap<String, MessageId>,
+}
+
+#[derive(Clone)]
+pub struct Disk {
+    profile: ProfileRecord,
+    contacts: BTreeMap<ClientId, ContactRecord>,
+    conversations: BTreeMap<ClientId, Conversation>,
+    inbox: BTreeMap<u64, (ClientId, u64)>,
+    cursors: BTreeMap<String, u64>,
+    /// Refuse commits that need space.
+    pub full: bool,
+}
+
+impl Disk {
+    pub fn new(profile: ProfileRecord) -> Self {
+        Self {
+            profile,
+            contacts: BTreeMap::new(),
+            conversations: BTreeMap::new(),
+            inbox: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            full: false,
+        }
+    }
+
+    pub fn state(&self) -> StoredState {
+        let contacts = self.contacts.iter().map(|(peer, contact)| {
+            let conversation = self.conversations.get(peer).cloned().unwrap_or_default();
+            StoredContact {
+                contact: contact.clone(),
+                conversation: conversation.record,
+                marks: conversation.marks,
+                outbox_count: conversation.outbox.len() as u64,
+            }
+        });
+        StoredState {
+            profile: self.profile.clone(),
+            contacts: contacts.collect(),
+            inbox_seq: self.inbox.keys().last().copied().unwrap_or(0),
+        }
+    }
+
+    /// Everything in the conversation with this peer, in order.
+    pub fn history(&self, peer: ClientId) -> Vec<&MessageRecord> {
+        self.conversations.get(&peer).map(|c| c.messages.values().collect()).unwrap_or_default()
+    }
+
+    pub fn cursor(&self, consumer: &str) -> u64 {
+        self.cursors.get(consumer).copied().unwrap_or(0)
+    }
+
+    pub fn inbox_len(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub fn commit(&mut self, ops: &[Op]) -> Result<(), CommitError> {
+        if self.full {
+            return Err(CommitError::Full);
+        }
+        let before = self.clone();
+        for op in ops {
+            if let Err(error) = self.apply(op) {
+                *self = before;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &Op) -> Result<(), CommitError> {
+        match op.clone() {
+            Op::PutProfile(profile) => self.profile = profile,
+            Op::PutContact(contact) => drop(self.contacts.insert(contact.client_id(), contact)),
+            Op::PutConversation(peer, record) => self.conversation(peer).record = record,
+            Op::PutMarks(peer, marks) => self.conversation(peer).marks = marks,
+            Op::RemoveContact(peer) => {
+                self.contacts.remove(&peer);
+                self.conversations.remove(&peer);
+                self.inbox.retain(|_, (owner, _)| *owner != peer);
+            }
+            Op::ClaimKey { peer, key, id } => {
+                if let Some(known) = self.conversation(peer).keys.get(&key) {
+                    return Err(CommitError::Repeated(*known));
+                }
+                self.conversation(peer).keys.insert(key, id);
+            }
+            Op::ClaimId { peer, id } => {
+                if self.conversation(peer).messages.values().any(|m| m.id == id) {
+                    return Err(CommitError::Conflict);
+                }
+            }
+            Op::PutMessage(peer, message) => drop(self.conversation(peer).messages.insert(message.seq, message)),
+            Op::PutOutbox { peer, number, seq } => drop(self.conversation(peer).outbox.insert(number, seq)),
+            Op::Delivered { peer, number, seq, utc_ms } => {
+                let conversation = self.conversation(peer);
+                conversation.outbox.remove(&number);
+                if let Some(message) = conversation.messages.get_mut(&seq) {
+                    message.state = MessageState::Delivered;
+                    message.done_utc_ms = utc_ms;
+                }
+            }
+            Op::PutInbox { inbox_seq, peer, seq } => drop(self.inbox.insert(inbox_seq, (peer, seq))),
+            Op::PutCursor { consumer, inbox_seq } => {
+                let cursor = self.cursors.entry(consumer).or_default();
+                *cursor = (*cursor).max(inbox_seq);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn load(&self, load: &Load) -> Loaded {
+        let conversation = |peer: &ClientId| self.conversations.get(peer).cloned().unwrap_or_default();
+        match load {
+            Load::Outbox { peer, after, count_max } => {
+                let conversation = conversation(peer);
+                let page = conversation.outbox.range(after + 1..).take(*count_max);
+                Loaded::Outbox(page.map(|(_, seq)| conversation.messages[seq].clone()).collect())
+            }
+            Load::CountReceived { peer, after, up_to } => {
+                let conversation = conversation(peer);
+                let range = conversation.messages.range(after + 1..=*up_to);
+                Loaded::Count(range.filter(|(_, m)| m.direction == Direction::Incoming).count() as u64)
+            }
+            Load::Message { peer, id } => {
+                Loaded::Message(conversation(peer).messages.into_values().find(|m| m.id == *id))
+            }
+        }
+    }
+
+    fn conversation(&mut self, peer: ClientId) -> &mut Conversation {
+        self.conversations.entry(peer).or_default()
+    }
+}

@@ -1,0 +1,100 @@
+//! The loop while the store is locked: only set-up and unlocking are answered.
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use super::{Next, Settings, entropy, stopped};
+use crate::handle::{Call, CallError, Desk};
+use crate::store::{Folder, Found, LockedStore, Store, UnlockError};
+
+/// What works on the blocking pool: deriving a key takes long, on purpose.
+struct Work {
+    task: JoinHandle<(Found, Result<Box<Store>, CallError>)>,
+    done: oneshot::Sender<Result<(), CallError>>,
+}
+
+pub(super) async fn run(found: Found, _settings: &Settings, desk: &mut Desk, stop: &mut watch::Receiver<bool>) -> Next {
+    // `None` while the work has it.
+    let mut found = Some(found);
+    let mut work: Option<Work> = None;
+    loop {
+        tokio::select! {
+            call = desk.calls.recv() => match call {
+                None => return Next::Stop,
+                Some(call) => answer(call, &mut found, &mut work),
+            },
+            (given_back, result) = finished(&mut work) => {
+                let done = work.take().map(|w| w.done);
+                let reply = result.as_ref().map(|_| ()).map_err(Clone::clone);
+                if let Some(done) = done {
+                    // The caller may have gone; the store is open all the same.
+                    let _ = done.send(reply);
+                }
+                match result {
+                    Ok(store) => return Next::Open(store),
+                    Err(_) => found = Some(given_back),
+                }
+            }
+            () = stopped(stop) => return Next::Stop,
+        }
+    }
+}
+
+/// The result of the work; never completes while there is none.
+async fn finished(work: &mut Option<Work>) -> (Found, Result<Box<Store>, CallError>) {
+    match work {
+        None => std::future::pending().await,
+        Some(work) => match (&mut work.task).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        },
+    }
+}
+
+fn answer(call: Call, found: &mut Option<Found>, work: &mut Option<Work>) {
+    let refusal = match found {
+        Some(Found::Empty(_)) => CallError::NotSetUp,
+        Some(Found::Locked(_)) | None => CallError::Locked,
+    };
+    match (call, found.take()) {
+        (Call::SetUp { secret, display_name, done }, Some(Found::Empty(folder))) => {
+            let task = tokio::task::spawn_blocking(move || set_up(folder, &secret, &display_name));
+            *work = Some(Work { task, done });
+        }
+        (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
+            let task = tokio::task::spawn_blocking(move || unlock(store, &secret));
+            *work = Some(Work { task, done });
+        }
+        (call, kept) => {
+            *found = kept;
+            refuse(call, refusal);
+        }
+    }
+}
+
+fn refuse(call: Call, refusal: CallError) {
+    // Whoever asked may have gone.
+    match call {
+        Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
+        Call::Lock { done } => drop(done.send(Ok(()))),
+        Call::Unlock { done, .. } => drop(done.send(Err(refusal))),
+        Call::Engine { done, .. } => drop(done.send(Err(refusal))),
+        Call::Read { done, .. } => drop(done.send(Err(refusal))),
+        Call::Snapshot { done } => drop(done.send(Err(refusal))),
+    }
+}
+
+fn set_up(folder: Folder, secret: &Zeroizing<String>, display_name: &str) -> (Found, Result<Box<Store>, CallError>) {
+    let made = crate::store::create(&folder, secret.as_bytes(), display_name, &mut entropy());
+    let result = made.map(Box::new).map_err(|error| CallError::Corrupt(error.to_string()));
+    (Found::Empty(folder), result)
+}
+
+fn unlock(store: LockedStore, secret: &Zeroizing<String>) -> (Found, Result<Box<Store>, CallError>) {
+    let result = store.unlock(secret.as_bytes()).map(Box::new).map_err(|error| match error {
+        UnlockError::WrongSecret => CallError::WrongSecret,
+        other => CallError::Corrupt(other.to_string()),
+    });
+    (Found::Locked(store), result)
+}

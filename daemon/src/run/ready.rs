@@ -1,0 +1,320 @@
+//! The loop while the store is open: the only owner of the engine.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kith_crypto::identity::ClientId;
+use kith_engine::{
+    CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Now, Reply, Request, RequestError, RequestId,
+    Signal, SignalingState,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use super::clock::now;
+use super::{Next, Settings, entropy, publish, stopped};
+use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
+use crate::link::{self, LinkReport, Links};
+use crate::signaling;
+use crate::store::{self, Reader, Store, Writer};
+
+/// Reads of history that run side by side; each holds at most one page.
+const READS_MAX: usize = 4;
+/// Results of loads that wait for the loop: one per peer and a few repeats.
+const LOADS_MAX: usize = 256;
+
+struct Ready<'a> {
+    engine: Engine,
+    writer: Writer,
+    reader: Reader,
+    links: Links,
+    server: Option<signaling::Client>,
+    loaded_in: mpsc::Sender<(LoadId, Loaded)>,
+    reads: Arc<Semaphore>,
+    replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CallError>>>,
+    next_request: u64,
+    /// Commits that the writer could not take.
+    refused: VecDeque<(CommitId, CommitError)>,
+    desk: &'a Desk,
+}
+
+/// What the rooms send to the loop.
+struct Inputs {
+    committed: mpsc::Receiver<(CommitId, Result<(), CommitError>)>,
+    loaded: mpsc::Receiver<(LoadId, Loaded)>,
+    links: mpsc::Receiver<(kith_engine::LinkId, LinkReport)>,
+    signals: Option<mpsc::Receiver<Signal>>,
+}
+
+/// What a pass of the loop found.
+enum Input {
+    Call(Call),
+    Committed(CommitId, Result<(), CommitError>),
+    Loaded(LoadId, Loaded),
+    Link(kith_engine::LinkId, LinkReport),
+    Signal(Signal),
+    Timeout,
+    Stop,
+}
+
+pub(super) async fn run(store: Store, settings: &Settings, desk: &mut Desk, stop: &mut watch::Receiver<bool>) -> Next {
+    let folder = store.folder().clone();
+    let (identity, stored, writer, committed, reader) = store.into_parts();
+    let identity = Arc::new(identity);
+    let client_id = identity.client_id();
+    let (server, signals) = connect(settings, &identity);
+    let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
+    let (loaded_in, loaded) = mpsc::channel(LOADS_MAX);
+    let engine_settings = kith_engine::Settings {
+        signaling_url: settings.signaling.url.clone().unwrap_or_default(),
+        relay_only: settings.link.relay_only,
+    };
+    let engine = Engine::new(identity, engine_settings, stored);
+    let mut inputs = Inputs { committed, loaded, links: link_reports, signals };
+    desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
+    info!("ready");
+    let lock = {
+        let mut ready = Ready {
+            engine,
+            writer,
+            reader,
+            links,
+            server,
+            loaded_in,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            replies: BTreeMap::new(),
+            next_request: 1,
+            refused: VecDeque::new(),
+            desk: &Desk { calls: mpsc::channel(1).1, events: desk.events.clone(), status: desk.status.clone() },
+        };
+        let lock = ready.serve(&mut inputs, &mut desk.calls, stop).await;
+        ready.close(inputs).await;
+        lock
+    };
+    let Some(done) = lock else { return Next::Stop };
+    match store::reopen(folder) {
+        Ok(found) => {
+            desk.status.send_replace(super::status(&found));
+            let _ = done.send(Ok(()));
+            Next::Lock(found)
+        }
+        Err(error) => {
+            let _ = done.send(Err(CallError::Corrupt(error.to_string())));
+            Next::Stop
+        }
+    }
+}
+
+fn connect(
+    settings: &Settings,
+    identity: &Arc<kith_crypto::identity::Identity>,
+) -> (Option<signaling::Client>, Option<mpsc::Receiver<Signal>>) {
+    let Some(url) = &settings.signaling.url else {
+        warn!("no signaling server is configured: set signaling.url in /etc/kith/kithd.toml");
+        return (None, None);
+    };
+    let settings = signaling::Settings {
+        url: url.clone(),
+        allow_plain: settings.signaling.allow_plain,
+        instance: settings.instance,
+    };
+    let (client, signals) = signaling::spawn(settings, identity.clone());
+    (Some(client), Some(signals))
+}
+
+impl Ready<'_> {
+    /// Runs until the program ends, or until somebody locks: then gives whom to tell.
+    async fn serve(
+        &mut self,
+        inputs: &mut Inputs,
+        calls: &mut mpsc::Receiver<Call>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<oneshot::Sender<Result<(), CallError>>> {
+        loop {
+            self.perform();
+            let timeout = self.engine.poll_timeout().map(|at| at.saturating_sub(now().boot_ms));
+            match next(inputs, calls, stop, timeout).await {
+                Input::Stop => return None,
+                Input::Call(Call::Lock { done }) => return Some(done),
+                Input::Call(call) => self.call(call),
+                Input::Committed(id, result) => self.engine.handle_committed(id, result, now(), &mut entropy()),
+                Input::Loaded(id, loaded) => self.engine.handle_loaded(id, loaded, now(), &mut entropy()),
+                Input::Link(id, LinkReport::Event(event)) => {
+                    debug!(link = id.0, event = link_event_name(&event), "link");
+                    self.engine.handle_link(id, event, now(), &mut entropy());
+                }
+                Input::Link(id, LinkReport::Frame(mut frame)) => {
+                    self.engine.handle_frame(id, &mut frame, now(), &mut entropy());
+                }
+                Input::Signal(signal) => self.engine.handle_signal(signal, now(), &mut entropy()),
+                Input::Timeout => self.engine.handle_timeout(now(), &mut entropy()),
+            }
+        }
+    }
+
+    /// Ends everything in order; what was accepted reaches the disk.
+    async fn close(self, inputs: Inputs) {
+        self.reader.revoke();
+        drop(inputs.signals);
+        drop(self.server);
+        drop(self.links);
+        let writer = self.writer;
+        // The queue's last commits and an fsync.
+        if let Err(error) = tokio::task::spawn_blocking(move || writer.close()).await {
+            warn!(%error, "the store's writer ended badly");
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        match call {
+            Call::Engine { request, done } => self.request(request, done),
+            Call::Read { read, done } => self.read(read, done),
+            Call::Snapshot { done } => drop(done.send(Ok(self.engine.snapshot()))),
+            Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
+            // Already open.
+            Call::Unlock { done, .. } | Call::Lock { done } => drop(done.send(Ok(()))),
+        }
+    }
+
+    fn request(&mut self, request: Request, done: oneshot::Sender<Result<Reply, CallError>>) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.replies.insert(id, done);
+        self.engine.handle_request(id, request, now(), &mut entropy());
+    }
+
+    fn read(&mut self, read: Read, done: oneshot::Sender<Result<Vec<Row>, CallError>>) {
+        let (reader, reads) = (self.reader.clone(), self.reads.clone());
+        tokio::spawn(async move {
+            // The semaphore is never closed.
+            let Ok(_permit) = reads.acquire().await else { return };
+            let rows = tokio::task::spawn_blocking(move || reader.read(read)).await;
+            let rows = match rows {
+                Ok(rows) => rows.map_err(CallError::from),
+                Err(_) => Err(CallError::Stopping),
+            };
+            let _ = done.send(rows);
+        });
+    }
+
+    /// Performs what the engine wants, until it wants nothing more.
+    fn perform(&mut self) {
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                self.effect(effect);
+            }
+            let Some((id, error)) = self.refused.pop_front() else { return };
+            self.engine.handle_committed(id, Err(error), now(), &mut entropy());
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Commit(commit) => {
+                let id = commit.id;
+                if let Err(error) = self.writer.submit(commit) {
+                    self.refused.push_back((id, error));
+                }
+            }
+            Effect::Load(id, load) => {
+                let (reader, results) = (self.reader.clone(), self.loaded_in.clone());
+                tokio::spawn(async move {
+                    let loaded = tokio::task::spawn_blocking(move || reader.load(load)).await;
+                    let loaded = loaded.unwrap_or_else(|error| Loaded::Failed(error.to_string()));
+                    // The loop may have ended.
+                    let _ = results.send((id, loaded)).await;
+                });
+            }
+            Effect::Transmit(link, message) => self.links.transmit(link, message),
+            Effect::Signal(signal) => {
+                if let Some(server) = &self.server
+                    && !server.send(signal)
+                {
+                    debug!("not connected to the signaling server; a message for it was dropped");
+                }
+            }
+            Effect::OpenLink { link, role, ice, relay_only } => self.links.open(link, role, ice, relay_only),
+            Effect::Negotiate(link, words) => self.links.negotiate(link, words),
+            Effect::CloseLink(link) => self.links.close(link),
+            Effect::Notify(event) => {
+                tell_operator(&event);
+                publish(self.desk, event);
+            }
+            Effect::Reply(id, result) => {
+                if let Some(done) = self.replies.remove(&id) {
+                    let _ = done.send(result.map_err(CallError::Request));
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the next input. Completions first: they free what others wait for.
+async fn next(
+    inputs: &mut Inputs,
+    calls: &mut mpsc::Receiver<Call>,
+    stop: &mut watch::Receiver<bool>,
+    timeout_ms: Option<u64>,
+) -> Input {
+    let timeout = async {
+        match timeout_ms {
+            Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let signal = async {
+        match &mut inputs.signals {
+            Some(signals) => match signals.recv().await {
+                Some(signal) => signal,
+                None => std::future::pending().await,
+            },
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stopped(stop) => Input::Stop,
+        Some((id, result)) = inputs.committed.recv() => Input::Committed(id, result),
+        Some((id, loaded)) = inputs.loaded.recv() => Input::Loaded(id, loaded),
+        signal = signal => Input::Signal(signal),
+        Some((id, report)) = inputs.links.recv() => Input::Link(id, report),
+        call = calls.recv() => call.map_or(Input::Stop, Input::Call),
+        () = timeout => Input::Timeout,
+    }
+}
+
+/// What an operator reads in the journal: states, never content, addresses or secrets.
+fn tell_operator(event: &Event) {
+    match event {
+        Event::Signaling(SignalingState::Connecting) => info!("waiting for the signaling server"),
+        Event::Signaling(SignalingState::Online) => info!("logged in to the signaling server"),
+        Event::Signaling(SignalingState::Refused(why)) => warn!(?why, "the signaling server refuses this device"),
+        Event::Notice(notice) if notice.mode == LoggingMode::Debug => {
+            warn!("the signaling server logs full addresses (debug mode)");
+        }
+        Event::Notice(notice) => info!(mode = ?notice.mode, "the signaling server's logging mode"),
+        Event::Intruder => warn!("another device tried to use this identity"),
+        Event::Trouble { peer, text } => warn!(peer = %shortened(*peer), "{text}"),
+        Event::Peer(_)
+        | Event::PeerRemoved(_)
+        | Event::Pairing(_)
+        | Event::MessageState { .. }
+        | Event::Received { .. }
+        | Event::DisplayName(_) => {}
+    }
+}
+
+/// Enough of a client id to tell the contacts of one device apart.
+fn shortened(peer: ClientId) -> String {
+    peer.to_string().chars().take(9).collect()
+}
+
+fn link_event_name(event: &kith_engine::LinkEvent) -> &'static str {
+    match event {
+        kith_engine::LinkEvent::Local(_) => "local",
+        kith_engine::LinkEvent::Up { .. } => "up",
+        kith_engine::LinkEvent::Path(_) => "path",
+        kith_engine::LinkEvent::Down(_) => "down",
+    }
+}
