@@ -16,21 +16,11 @@ const TARGET: &str = "thumbv7em-none-eabihf";
 /// Builds the library; nothing is linked, so no linker is needed.
 pub(crate) fn build() -> Result<()> {
     let programs = cargo::programs()?;
-    let target_folder = programs
-        .parent()
-        .context("programs lie in the target folder")?
-        .join("bare-metal");
+    let target_folder = programs.parent().context("programs lie in the target folder")?.join("bare-metal");
     let mut command = Command::new(DEBIAN_CARGO);
     command
         .current_dir(cargo::root()?)
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "kith-crypto",
-            "--target",
-            TARGET,
-        ])
+        .args(["build", "--locked", "--package", "kith-crypto", "--target", TARGET])
         .arg("-Zbuild-std=core")
         .arg("--target-dir")
         .arg(target_folder)

@@ -11,19 +11,14 @@ pub(crate) const PROGRAMS_VARIABLE: &str = "KITH_PROGRAMS";
 /// The repository's root folder.
 pub(crate) fn root() -> Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").context("start this as `cargo xtask`")?;
-    let root = Path::new(&here)
-        .parent()
-        .context("xtask lies in the repository")?;
+    let root = Path::new(&here).parent().context("xtask lies in the repository")?;
     Ok(root.to_owned())
 }
 
 /// The folder that holds the built programs, this one among them.
 pub(crate) fn programs() -> Result<PathBuf> {
     let own = std::env::current_exe().context("where is this program?")?;
-    Ok(own
-        .parent()
-        .context("this program lies in a folder")?
-        .to_owned())
+    Ok(own.parent().context("this program lies in a folder")?.to_owned())
 }
 
 /// `cargo SUBCOMMAND` in the repository, with the lock file as it is.
@@ -52,9 +47,7 @@ pub(crate) fn build_programs() -> Result<()> {
 
 /// Runs a command to its end; an exit code other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("{command:?} did not start"))?;
+    let status = command.status().with_context(|| format!("{command:?} did not start"))?;
     ensure!(status.success(), "{command:?} ended with {status}");
     Ok(())
 }

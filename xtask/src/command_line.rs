@@ -21,20 +21,11 @@ const SOAK_ROUNDS_MAX: u32 = 100_000;
 /// One command with its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Demo {
-        check: bool,
-    },
+    Demo { check: bool },
     Help,
-    Setup {
-        tier: Tier,
-    },
-    Soak {
-        rounds: u32,
-    },
-    Test {
-        extent: Extent,
-        on_failure: OnFailure,
-    },
+    Setup { tier: Tier },
+    Soak { rounds: u32 },
+    Test { extent: Extent, on_failure: OnFailure },
 }
 
 /// Reads the arguments after the program's name.
@@ -49,12 +40,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ("help" | "--help" | "-h", []) => Ok(Command::Help),
         ("setup", []) => Ok(Command::Setup { tier: Tier::All }),
         ("setup", [tier]) => parse_tier(tier).map(|tier| Command::Setup { tier }),
-        ("soak", []) => Ok(Command::Soak {
-            rounds: SOAK_ROUNDS,
-        }),
-        ("soak", ["--rounds", rounds]) => {
-            parse_rounds(rounds).map(|rounds| Command::Soak { rounds })
-        }
+        ("soak", []) => Ok(Command::Soak { rounds: SOAK_ROUNDS }),
+        ("soak", ["--rounds", rounds]) => parse_rounds(rounds).map(|rounds| Command::Soak { rounds }),
         ("test", rest) => parse_test(rest),
         _ => Err(format!("`{}` is not a command", args.join(" "))),
     }
@@ -72,9 +59,7 @@ fn parse_tier(word: &str) -> Result<Tier, String> {
 fn parse_rounds(word: &str) -> Result<u32, String> {
     match word.parse() {
         Ok(rounds @ 1..=SOAK_ROUNDS_MAX) => Ok(rounds),
-        _ => Err(format!(
-            "`{word}` is not a number from 1 to {SOAK_ROUNDS_MAX}"
-        )),
+        _ => Err(format!("`{word}` is not a number from 1 to {SOAK_ROUNDS_MAX}")),
     }
 }
 
@@ -102,42 +87,18 @@ mod tests {
     fn each_line_of_the_help_is_understood() {
         assert_eq!(parse_line(""), Ok(Command::Help));
         assert_eq!(parse_line("demo"), Ok(Command::Demo { check: false }));
-        assert_eq!(
-            parse_line("demo --check"),
-            Ok(Command::Demo { check: true })
-        );
-        assert_eq!(
-            parse_line("soak"),
-            Ok(Command::Soak {
-                rounds: SOAK_ROUNDS
-            })
-        );
-        assert_eq!(
-            parse_line("soak --rounds 3"),
-            Ok(Command::Soak { rounds: 3 })
-        );
+        assert_eq!(parse_line("demo --check"), Ok(Command::Demo { check: true }));
+        assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: SOAK_ROUNDS }));
+        assert_eq!(parse_line("soak --rounds 3"), Ok(Command::Soak { rounds: 3 }));
         assert_eq!(parse_line("setup"), Ok(Command::Setup { tier: Tier::All }));
-        assert_eq!(
-            parse_line("setup quick"),
-            Ok(Command::Setup { tier: Tier::Quick })
-        );
+        assert_eq!(parse_line("setup quick"), Ok(Command::Setup { tier: Tier::Quick }));
         let (extent, on_failure) = (Extent::Quick, OnFailure::KeepGoing);
-        assert_eq!(
-            parse_line("test quick --keep-going"),
-            Ok(Command::Test { extent, on_failure })
-        );
+        assert_eq!(parse_line("test quick --keep-going"), Ok(Command::Test { extent, on_failure }));
     }
 
     #[test]
     fn a_mistyped_line_is_refused_and_nothing_runs() {
-        for line in [
-            "demo --chek",
-            "soak --rounds 0",
-            "soak --rounds",
-            "tset",
-            "test fast",
-            "setup some",
-        ] {
+        for line in ["demo --chek", "soak --rounds 0", "soak --rounds", "tset", "test fast", "setup some"] {
             assert!(parse_line(line).is_err(), "{line}");
         }
     }

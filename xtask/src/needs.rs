@@ -26,18 +26,8 @@ pub(crate) struct Need {
     pub(crate) reason: &'static str,
 }
 
-const fn need(
-    tier: Tier,
-    thing: &'static str,
-    package: &'static str,
-    reason: &'static str,
-) -> Need {
-    Need {
-        tier,
-        thing,
-        package,
-        reason,
-    }
+const fn need(tier: Tier, thing: &'static str, package: &'static str, reason: &'static str) -> Need {
+    Need { tier, thing, package, reason }
 }
 
 /// Debian's own Rust builds `core` for the bare-metal target from its packaged source.
@@ -46,57 +36,19 @@ pub(crate) const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 const NEEDS: &[Need] = &[
-    need(
-        Tier::Demo,
-        "dbus-daemon",
-        "dbus-daemon",
-        "each device has a message bus of its own",
-    ),
-    need(
-        Tier::Demo,
-        "setpriv",
-        "util-linux",
-        "started programs end with the one that started them",
-    ),
-    need(
-        Tier::All,
-        "busctl",
-        "systemd",
-        "the running service is asked for its interfaces",
-    ),
-    need(
-        Tier::All,
-        "systemd-analyze",
-        "systemd",
-        "the units are checked",
-    ),
-    need(
-        Tier::All,
-        DEBIAN_CARGO,
-        "cargo-web",
-        "kith-crypto is built for bare metal",
-    ),
-    need(
-        Tier::All,
-        DEBIAN_RUSTC,
-        "rustc-web",
-        "kith-crypto is built for bare metal",
-    ),
-    need(
-        Tier::All,
-        "/usr/lib/rustlib/src/rust/library/core/Cargo.toml",
-        "rust-web-src",
-        "the source of `core`",
-    ),
+    need(Tier::Demo, "dbus-daemon", "dbus-daemon", "each device has a message bus of its own"),
+    need(Tier::Demo, "setpriv", "util-linux", "started programs end with the one that started them"),
+    need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
+    need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
+    need(Tier::All, DEBIAN_CARGO, "cargo-web", "kith-crypto is built for bare metal"),
+    need(Tier::All, DEBIAN_RUSTC, "rustc-web", "kith-crypto is built for bare metal"),
+    need(Tier::All, "/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src", "the source of `core`"),
 ];
 
 /// The needs of a tier that this machine does not meet.
 pub(crate) fn missing(tier: Tier) -> Vec<&'static Need> {
     let folders = search_folders();
-    NEEDS
-        .iter()
-        .filter(|need| need.tier <= tier && !is_present(need.thing, &folders))
-        .collect()
+    NEEDS.iter().filter(|need| need.tier <= tier && !is_present(need.thing, &folders)).collect()
 }
 
 fn is_present(thing: &str, folders: &[PathBuf]) -> bool {
@@ -107,9 +59,7 @@ fn is_present(thing: &str, folders: &[PathBuf]) -> bool {
 /// PATH, and the folders that Debian leaves out of it for everybody but root.
 fn search_folders() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/sbin", "/sbin"]
-        .into_iter()
-        .map(|folder| Path::new(folder).to_owned());
+    let system = ["/usr/sbin", "/sbin"].into_iter().map(|folder| Path::new(folder).to_owned());
     std::env::split_paths(&path).chain(system).collect()
 }
 

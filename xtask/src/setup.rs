@@ -34,11 +34,7 @@ pub(crate) fn ensure(tier: Tier) -> Result<()> {
         let packages = packages.into_iter().collect::<Vec<_>>().join(" ");
         bail!("install what is missing: sudo apt-get install --no-install-recommends {packages}");
     }
-    cargo::run(
-        Command::new("sh")
-            .args(["-c", INSTALL, "install.sh"])
-            .args(&packages),
-    )?;
+    cargo::run(Command::new("sh").args(["-c", INSTALL, "install.sh"]).args(&packages))?;
     match needs::missing(tier).as_slice() {
         [] => Ok(()),
         still => bail!("still missing after installing: {still:?}"),

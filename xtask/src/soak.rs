@@ -26,8 +26,7 @@ pub(crate) fn run(rounds: u32) -> Result<()> {
     })?;
     steps.step(format!("demo, {rounds} times"), || {
         (1..=rounds).try_for_each(|round| {
-            cargo::run(&mut demo::command(true)?)
-                .with_context(|| format!("round {round} of {rounds}"))
+            cargo::run(&mut demo::command(true)?).with_context(|| format!("round {round} of {rounds}"))
         })
     })?;
     steps.finish()

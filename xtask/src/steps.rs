@@ -30,18 +30,11 @@ struct Outcome {
 impl Steps {
     /// No step yet.
     pub(crate) fn new(on_failure: OnFailure) -> Self {
-        Self {
-            on_failure,
-            outcomes: Vec::new(),
-        }
+        Self { on_failure, outcomes: Vec::new() }
     }
 
     /// Runs one step, unless an earlier one failed and failures stop the run.
-    pub(crate) fn step(
-        &mut self,
-        name: impl Into<String>,
-        step: impl FnOnce() -> Result<()>,
-    ) -> Result<()> {
+    pub(crate) fn step(&mut self, name: impl Into<String>, step: impl FnOnce() -> Result<()>) -> Result<()> {
         if self.on_failure == OnFailure::Stop && self.has_failed() {
             return Ok(());
         }
@@ -52,11 +45,7 @@ impl Steps {
         if let Err(error) = &result {
             writeln!(io::stderr(), "{name}: {error:#}")?;
         }
-        self.outcomes.push(Outcome {
-            name,
-            passed: result.is_ok(),
-            took: start.elapsed(),
-        });
+        self.outcomes.push(Outcome { name, passed: result.is_ok(), took: start.elapsed() });
         Ok(())
     }
 
@@ -102,10 +91,7 @@ mod tests {
     fn a_failure_stops_the_run_and_shows_in_the_table() {
         let steps = run(OnFailure::Stop);
         let table = steps.table();
-        assert!(
-            table.contains("passed") && table.contains("FAILED") && !table.contains("third"),
-            "{table}"
-        );
+        assert!(table.contains("passed") && table.contains("FAILED") && !table.contains("third"), "{table}");
         assert!(steps.finish().is_err());
     }
 

@@ -27,18 +27,12 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
     };
     let mut steps = Steps::new(on_failure);
     steps.step("needs", || setup::ensure(tier))?;
-    steps.step("formatting", || {
-        cargo::run(cargo("fmt")?.args(["--all", "--check"]))
-    })?;
-    steps.step("lints", || {
-        cargo::run(cargo("clippy")?.args(["--all-targets", "--", "-D", "warnings"]))
-    })?;
+    steps.step("formatting", || cargo::run(cargo("fmt")?.args(["--all", "--check"])))?;
+    steps.step("lints", || cargo::run(cargo("clippy")?.args(["--all-targets", "--", "-D", "warnings"])))?;
     steps.step("programs", cargo::build_programs)?;
     steps.step("tests", || tests(extent))?;
     if extent == Extent::All {
-        steps.step("examples in the documentation", || {
-            cargo::run(cargo("test")?.arg("--doc"))
-        })?;
+        steps.step("examples in the documentation", || cargo::run(cargo("test")?.arg("--doc")))?;
         steps.step("documentation", documentation)?;
         steps.step("kith-crypto on bare metal", bare_metal::build)?;
     }
@@ -47,9 +41,7 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
 
 fn tests(extent: Extent) -> Result<()> {
     let mut command = cargo("test")?;
-    command
-        .arg("--tests")
-        .env(PROGRAMS_VARIABLE, cargo::programs()?);
+    command.arg("--tests").env(PROGRAMS_VARIABLE, cargo::programs()?);
     if extent == Extent::Quick {
         command.args(["--", "--skip", LONG_TESTS]);
     }
@@ -58,9 +50,5 @@ fn tests(extent: Extent) -> Result<()> {
 
 fn documentation() -> Result<()> {
     let mut command = cargo("doc")?;
-    cargo::run(
-        command
-            .args(["--no-deps", "--document-private-items"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )
+    cargo::run(command.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"))
 }
