@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
@@ -30,10 +30,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),
     (REFERRER_POLICY, "no-referrer"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
 /// Where the page looks for what it shows.
@@ -50,16 +47,10 @@ struct Site<S> {
 /// The pages, answered only for names of `listen` itself: a web site whose name an attacker points
 /// at this device (DNS rebinding) gets nothing.
 pub(crate) fn router<S: Source>(source: S, listen: SocketAddr) -> Router {
-    let site = Arc::new(Site {
-        source,
-        looks: Semaphore::new(LOOKS_MAX),
-    });
+    let site = Arc::new(Site { source, looks: Semaphore::new(LOOKS_MAX) });
     Router::new()
         .route("/", get(status::<S>))
-        .route(
-            "/style.css",
-            get(|| async { ([(CONTENT_TYPE, "text/css")], page::STYLE) }),
-        )
+        .route("/style.css", get(|| async { ([(CONTENT_TYPE, "text/css")], page::STYLE) }))
         .with_state(site)
         .layer(middleware::from_fn_with_state(listen, guard))
 }
@@ -72,27 +63,21 @@ async fn status<S: Source>(State(site): State<Arc<Site<S>>>) -> Response {
 }
 
 async fn guard(State(listen): State<SocketAddr>, request: Request, next: Next) -> Response {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let mut response = if host.is_some_and(|host| is_own_name(host, listen)) {
         next.run(request).await
     } else {
         StatusCode::MISDIRECTED_REQUEST.into_response()
     };
     for (name, value) in HEADERS {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
 /// Whether a `Host` header (RFC 9110 §7.2) names this page.
 fn is_own_name(host: &str, listen: SocketAddr) -> bool {
-    host == listen.to_string()
-        || host.strip_prefix("localhost:") == Some(&listen.port().to_string())
+    host == listen.to_string() || host.strip_prefix("localhost:") == Some(&listen.port().to_string())
 }
 
 #[cfg(test)]
@@ -106,9 +91,7 @@ mod tests {
 
     impl Source for Locked {
         async fn look(&self) -> View {
-            View::Locked {
-                client_id: "aaaa-bbbb".into(),
-            }
+            View::Locked { client_id: "aaaa-bbbb".into() }
         }
     }
 
@@ -118,8 +101,7 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, router(Locked, address)).await });
         let mut stream = TcpStream::connect(address).await.unwrap();
         let host = host.replace("PORT", &address.port().to_string());
-        let request =
-            format!("{request_line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request = format!("{request_line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -131,27 +113,15 @@ mod tests {
         for host in ["127.0.0.1:PORT", "localhost:PORT"] {
             let answer = ask("GET /", host).await;
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-            assert!(
-                answer.contains("aaaa-bbbb") && answer.contains("cache-control: no-store"),
-                "{answer}"
-            );
-            assert!(
-                answer.contains("content-security-policy: default-src 'none'; style-src 'self';"),
-                "{answer}"
-            );
+            assert!(answer.contains("aaaa-bbbb") && answer.contains("cache-control: no-store"), "{answer}");
+            assert!(answer.contains("content-security-policy: default-src 'none'; style-src 'self';"), "{answer}");
         }
     }
 
     #[tokio::test]
     async fn a_foreign_host_gets_nothing() {
-        for host in [
-            "evil.example",
-            "evil.example:PORT",
-            "127.0.0.1:1",
-            "localhost",
-            "",
-            "localhost:PORT.evil.example",
-        ] {
+        for host in ["evil.example", "evil.example:PORT", "127.0.0.1:1", "localhost", "", "localhost:PORT.evil.example"]
+        {
             let answer = ask("GET /", host).await;
             assert!(answer.starts_with("HTTP/1.1 421 "), "{host}: {answer}");
             assert!(!answer.contains("aaaa-bbbb"), "{answer}");

@@ -65,9 +65,7 @@ impl fmt::Display for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             View::Away => f.write_str("<h1>Kith</h1>\n<p>The messenger is not running.</p>\n"),
-            View::NeedsSetUp => f.write_str(
-                "<h1>Kith</h1>\n<p>This device has not been set up: kithctl set-up</p>\n",
-            ),
+            View::NeedsSetUp => f.write_str("<h1>Kith</h1>\n<p>This device has not been set up: kithctl set-up</p>\n"),
             View::Locked { client_id } => {
                 f.write_str("<h1>Kith</h1>\n<p>The messenger is locked: kithctl unlock</p>\n")?;
                 writeln!(f, "<p class=\"id\">{}</p>", Escaped(client_id))
@@ -79,16 +77,8 @@ impl fmt::Display for Body<'_> {
 
 fn write_status(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
     writeln!(f, "<h1>{}</h1>", Escaped(&status.name))?;
-    writeln!(
-        f,
-        "<dl>\n<dt>Client id</dt><dd class=\"id\">{}</dd>",
-        Escaped(&status.client_id)
-    )?;
-    writeln!(
-        f,
-        "<dt>Signaling server</dt><dd>{}</dd>\n</dl>",
-        signaling(status.signaling)
-    )?;
+    writeln!(f, "<dl>\n<dt>Client id</dt><dd class=\"id\">{}</dd>", Escaped(&status.client_id))?;
+    writeln!(f, "<dt>Signaling server</dt><dd>{}</dd>\n</dl>", signaling(status.signaling))?;
     if let Some(notice) = &status.notice {
         write_notice(f, notice)?;
     }
@@ -108,32 +98,12 @@ fn write_status(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
 
 fn write_notice(f: &mut fmt::Formatter<'_>, notice: &Notice) -> fmt::Result {
     let (class, role, what) = match notice.mode {
-        NoticeMode::Unknown => (
-            "notice",
-            "note",
-            "The signaling server logs in a way unknown here.",
-        ),
-        NoticeMode::Active => (
-            "notice",
-            "note",
-            "The signaling server logs connections, with shortened addresses.",
-        ),
-        NoticeMode::Disabled => (
-            "notice",
-            "note",
-            "The signaling server logs nothing about connections.",
-        ),
-        NoticeMode::Debug => (
-            "warning",
-            "alert",
-            "Warning: the signaling server logs full addresses.",
-        ),
+        NoticeMode::Unknown => ("notice", "note", "The signaling server logs in a way unknown here."),
+        NoticeMode::Active => ("notice", "note", "The signaling server logs connections, with shortened addresses."),
+        NoticeMode::Disabled => ("notice", "note", "The signaling server logs nothing about connections."),
+        NoticeMode::Debug => ("warning", "alert", "Warning: the signaling server logs full addresses."),
     };
-    writeln!(
-        f,
-        "<p class=\"{class}\" role=\"{role}\">{what} {}</p>",
-        Escaped(&notice.text)
-    )
+    writeln!(f, "<p class=\"{class}\" role=\"{role}\">{what} {}</p>", Escaped(&notice.text))
 }
 
 fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
@@ -148,11 +118,7 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Link::Direct => "direct; it sees this device's address",
         Link::Relayed => "relayed",
     };
-    writeln!(
-        f,
-        "<tr><td>{}</td><td>{presence}</td><td>{link}</td></tr>",
-        Escaped(&peer.name)
-    )
+    writeln!(f, "<tr><td>{}</td><td>{presence}</td><td>{link}</td></tr>", Escaped(&peer.name))
 }
 
 fn signaling(state: Signaling) -> &'static str {
@@ -170,19 +136,12 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        let peer = Peer {
-            name: "bob".into(),
-            presence: Presence::Online,
-            link: Link::Direct,
-        };
+        let peer = Peer { name: "bob".into(), presence: Presence::Online, link: Link::Direct };
         Status {
             name: "alice".into(),
             client_id: "aaaa-bbbb".into(),
             signaling: Signaling::Online,
-            notice: Some(Notice {
-                mode: NoticeMode::Active,
-                text: "ask the operator".into(),
-            }),
+            notice: Some(Notice { mode: NoticeMode::Active, text: "ask the operator".into() }),
             peers: vec![peer],
         }
     }
@@ -190,15 +149,7 @@ mod tests {
     #[test]
     fn the_page_shows_who_is_there_and_what_the_server_logs() {
         let page = render(&View::Ready(status()));
-        for text in [
-            "alice",
-            "aaaa-bbbb",
-            "bob",
-            "online",
-            "direct",
-            "shortened addresses",
-            "ask the operator",
-        ] {
+        for text in ["alice", "aaaa-bbbb", "bob", "online", "direct", "shortened addresses", "ask the operator"] {
             assert!(page.contains(text), "{text}: {page}");
         }
         assert!(!page.contains("Warning"));
@@ -206,50 +157,23 @@ mod tests {
 
     #[test]
     fn a_server_in_debug_mode_is_a_warning() {
-        let notice = Some(Notice {
-            mode: NoticeMode::Debug,
-            text: String::new(),
-        });
+        let notice = Some(Notice { mode: NoticeMode::Debug, text: String::new() });
         let page = render(&View::Ready(Status { notice, ..status() }));
-        assert!(
-            page.contains("class=\"warning\" role=\"alert\">Warning: "),
-            "{page}"
-        );
+        assert!(page.contains("class=\"warning\" role=\"alert\">Warning: "), "{page}");
     }
 
     #[test]
     fn nothing_from_outside_becomes_markup() {
         let evil = "<script>\"'&\u{0}\u{202e}</script>";
-        let peer = Peer {
-            name: evil.into(),
-            presence: Presence::Unknown,
-            link: Link::Unknown,
-        };
-        let notice = Some(Notice {
-            mode: NoticeMode::Unknown,
-            text: evil.into(),
-        });
+        let peer = Peer { name: evil.into(), presence: Presence::Unknown, link: Link::Unknown };
+        let notice = Some(Notice { mode: NoticeMode::Unknown, text: evil.into() });
         let (name, client_id) = (evil.to_owned(), evil.to_owned());
-        let ready = Status {
-            name,
-            client_id,
-            signaling: Signaling::Unknown,
-            notice,
-            peers: vec![peer],
-        };
-        for view in [
-            View::Ready(ready),
-            View::Locked {
-                client_id: evil.into(),
-            },
-        ] {
+        let ready = Status { name, client_id, signaling: Signaling::Unknown, notice, peers: vec![peer] };
+        for view in [View::Ready(ready), View::Locked { client_id: evil.into() }] {
             let page = render(&view);
             assert!(!page.contains("<script"), "{page}");
             assert!(!page.contains(['\u{0}', '\u{202e}']), "{page}");
-            assert!(
-                page.contains("&lt;script&gt;&quot;&#39;&amp;\u{fffd}\u{fffd}&lt;/script&gt;"),
-                "{page}"
-            );
+            assert!(page.contains("&lt;script&gt;&quot;&#39;&amp;\u{fffd}\u{fffd}&lt;/script&gt;"), "{page}");
         }
     }
 
@@ -257,10 +181,7 @@ mod tests {
     fn the_page_holds_no_script_and_no_inline_style() {
         for view in [View::Away, View::NeedsSetUp, View::Ready(status())] {
             let page = render(&view);
-            assert!(
-                !page.contains("<script") && !page.contains("style="),
-                "{page}"
-            );
+            assert!(!page.contains("<script") && !page.contains("style="), "{page}");
         }
     }
 
