@@ -10,14 +10,18 @@
 //! Deliberately absent: any crate of the product but `kith-dbus`, the door that everybody uses.
 
 mod bus;
+mod device;
 mod latency;
+mod messenger;
 mod process;
 mod programs;
 mod secret;
 mod server;
 
 pub use bus::{Bus, Policy};
+pub use device::Device;
 pub use latency::{Latencies, Millis};
+pub use messenger::{Conversation, Messenger, Queued, Row};
 pub use process::{Process, run_to_end, within};
 pub use programs::Programs;
 pub use secret::Secret;

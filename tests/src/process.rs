@@ -68,6 +68,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), pid, handle, lines, ended, status: None, errors })
     }
 
+    /// The program's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The process id.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()

@@ -1,0 +1,4 @@
+//! What the running service says about itself.
+
+#[test]
+fn placeholder() {}
