@@ -30,14 +30,14 @@ pub struct Bus {
 
 impl Bus {
     /// A running bus where everything is allowed.
-    pub fn start() -> Result<Self> {
-        Self::start_with(&Policy::Open)
+    pub async fn start() -> Result<Self> {
+        Self::start_with(&Policy::Open).await
     }
 
     /// A running bus with a policy.
-    pub fn start_with(policy: &Policy) -> Result<Self> {
+    pub async fn start_with(policy: &Policy) -> Result<Self> {
         let mut bus = Self::prepare(policy)?;
-        bus.run()?;
+        bus.run().await?;
         Ok(bus)
     }
 
@@ -50,12 +50,12 @@ impl Bus {
     }
 
     /// Runs it; returns when it can be connected to.
-    pub fn run(&mut self) -> Result<()> {
+    pub async fn run(&mut self) -> Result<()> {
         let file = format!("--config-file={}", self.folder.path().join("bus.conf").display());
         let args = [&file, "--nofork", "--nopidfile", "--nosyslog", "--print-address"];
         let program = Path::new("dbus-daemon");
         let mut process = Process::start("dbus-daemon", program, &args, self.folder.path())?;
-        process.wait_for_line("unix:path=", START_MAX).context("the message bus")?;
+        process.wait_for_line("unix:path=", START_MAX).await.context("the message bus")?;
         self.process = Some(process);
         Ok(())
     }
@@ -103,10 +103,10 @@ mod tests {
         let address = bus.address().to_owned();
         let connect = || async { zbus::connection::Builder::address(&*address).build().await };
         assert!(connect().await.is_err());
-        bus.run().unwrap();
+        bus.run().await.unwrap();
         assert!(connect().await.unwrap().unique_name().is_some());
         bus.stop().unwrap();
-        bus.run().unwrap();
+        bus.run().await.unwrap();
         assert!(connect().await.is_ok());
     }
 }

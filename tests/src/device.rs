@@ -29,10 +29,10 @@ impl Device {
     /// A device that is set up and running.
     pub async fn start(name: &str, server_url: &str) -> Result<Self> {
         let mut device = Self::prepare(name, server_url)?;
-        device.bus.run()?;
+        device.bus.run().await?;
         device.run()?;
         device.messenger().await?;
-        device.set_up()?;
+        device.set_up().await?;
         Ok(device)
     }
 
@@ -69,40 +69,40 @@ impl Device {
     pub async fn run_again(&mut self) -> Result<()> {
         self.run()?;
         self.messenger().await?;
-        self.unlock()
+        self.unlock().await
     }
 
     /// Makes the identity.
-    pub fn set_up(&self) -> Result<()> {
-        self.kithctl(&["set-up", "--name", &self.name], self.secret.text()).map(drop)
+    pub async fn set_up(&self) -> Result<()> {
+        self.kithctl(&["set-up", "--name", &self.name], self.secret.text()).await.map(drop)
     }
 
     /// Opens the store.
-    pub fn unlock(&self) -> Result<()> {
-        self.kithctl(&["unlock"], self.secret.text()).map(drop)
+    pub async fn unlock(&self) -> Result<()> {
+        self.kithctl(&["unlock"], self.secret.text()).await.map(drop)
     }
 
     /// Opens an invite, and returns its text.
-    pub fn invite(&self) -> Result<String> {
-        let answer = self.kithctl_json(&["invite", "--no-wait"], "")?;
+    pub async fn invite(&self) -> Result<String> {
+        let answer = self.kithctl_json(&["invite", "--no-wait"], "").await?;
         Ok(answer["uri"].as_str().context("an invite has a `uri`")?.to_owned())
     }
 
     /// Accepts an invite; returns when the devices are paired.
-    pub fn accept(&self, invite: &str) -> Result<()> {
-        self.kithctl(&["accept", "-"], invite).map(drop)
+    pub async fn accept(&self, invite: &str) -> Result<()> {
+        self.kithctl(&["accept", "-"], invite).await.map(drop)
     }
 
     /// Runs `kithctl` as this device's owner.
-    pub fn kithctl(&self, args: &[&str], input: &str) -> Result<String> {
+    pub async fn kithctl(&self, args: &[&str], input: &str) -> Result<String> {
         let all = [&["--bus-address", self.bus.address()], args].concat();
         let program = Programs::locate()?.path("kithctl");
-        run_to_end(&program, &all, input, COMMAND_MAX).with_context(|| self.name.clone())
+        run_to_end(&program, &all, input, COMMAND_MAX).await.with_context(|| self.name.clone())
     }
 
     /// Runs `kithctl --json` as this device's owner.
-    pub fn kithctl_json(&self, args: &[&str], input: &str) -> Result<Value> {
-        let answer = self.kithctl(&[&["--json"], args].concat(), input)?;
+    pub async fn kithctl_json(&self, args: &[&str], input: &str) -> Result<Value> {
+        let answer = self.kithctl(&[&["--json"], args].concat(), input).await?;
         serde_json::from_str(&answer).with_context(|| format!("{args:?} answered `{answer}`"))
     }
 

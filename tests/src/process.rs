@@ -6,12 +6,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::{mpsc, oneshot};
 
 /// How long a program may take to end after it was asked to.
 const END_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ pub struct Process {
     name: String,
     pid: Pid,
     handle: OwnedFd,
-    lines: Receiver<String>,
+    lines: mpsc::Receiver<String>,
     ended: Receiver<std::io::Result<ExitStatus>>,
     status: Option<ExitStatus>,
     errors: PathBuf,
@@ -56,7 +57,7 @@ impl Process {
         let pid = Pid::from_child(&child);
         let handle = pidfd_open(pid, PidfdFlags::empty()).context("a handle of the process")?;
 
-        let (line_in, lines) = sync_channel(LINES_MAX);
+        let (line_in, lines) = mpsc::channel(LINES_MAX);
         let stdout = child.stdout.take().context("standard output")?;
         let copy = append("out")?;
         thread::spawn(move || forward(stdout, copy, &line_in));
@@ -84,17 +85,19 @@ impl Process {
     }
 
     /// Waits for a line of standard output that begins so, and returns what follows.
-    pub fn wait_for_line(&mut self, beginning: &str, wait_max: Duration) -> Result<String> {
-        let end = Instant::now() + wait_max;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let line = self
-                .lines
-                .recv_timeout(left)
-                .map_err(|error| anyhow!("{}: no line `{beginning}…`: {error}\n{}", self.name, self.errors()))?;
-            if let Some(rest) = line.strip_prefix(beginning) {
-                return Ok(rest.to_owned());
+    pub async fn wait_for_line(&mut self, beginning: &str, wait_max: Duration) -> Result<String> {
+        let found = tokio::time::timeout(wait_max, async {
+            while let Some(line) = self.lines.recv().await {
+                if let Some(rest) = line.strip_prefix(beginning) {
+                    return Some(rest.to_owned());
+                }
             }
+            None
+        });
+        match found.await {
+            Ok(Some(rest)) => Ok(rest),
+            Ok(None) => bail!("{} ended without a line `{beginning}…`\n{}", self.name, self.errors()),
+            Err(_) => bail!("{}: no line `{beginning}…` within {wait_max:?}\n{}", self.name, self.errors()),
         }
     }
 
@@ -145,7 +148,7 @@ impl Drop for Process {
 }
 
 /// Reads to the end, so that the program never waits for a reader.
-fn forward(stdout: ChildStdout, mut copy: File, lines: &SyncSender<String>) {
+fn forward(stdout: ChildStdout, mut copy: File, lines: &mpsc::Sender<String>) {
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
         // The file is for people; a full queue means that nobody waits for lines any more.
         let _ = writeln!(copy, "{line}");
@@ -154,34 +157,46 @@ fn forward(stdout: ChildStdout, mut copy: File, lines: &SyncSender<String>) {
 }
 
 /// Runs a program to its end with this standard input, and returns its standard output. An exit
-/// code other than 0 is an error, with what the program said.
-pub fn run_to_end(program: &Path, args: &[&str], input: &str, wait_max: Duration) -> Result<String> {
+/// code other than 0 is an error, with what the program said. Whoever stops waiting ends it.
+pub async fn run_to_end(program: &Path, args: &[&str], input: &str, wait_max: Duration) -> Result<String> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
         .arg(program)
         .args(args)
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("{} did not start", program.display()))?;
-    let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        .with_context(|| format!("{name} did not start"))?;
+    let _ended = EndOnDrop(pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?);
     if let Some(mut stdin) = child.stdin.take() {
         // A program that does not read its input is judged by its exit code.
         let _ = stdin.write_all(input.as_bytes());
     }
-    let (output_in, output) = sync_channel(1);
-    thread::spawn(move || output_in.send(child.wait_with_output()));
-    let Ok(output) = output.recv_timeout(wait_max) else {
-        let _ = pidfd_send_signal(&handle, Signal::KILL);
-        bail!("{} {args:?}: not within {wait_max:?}", program.display());
+    let (output_in, output) = oneshot::channel();
+    // The receiver may be gone.
+    thread::spawn(move || output_in.send(child.wait_with_output()).map_err(drop));
+    let Ok(output) = tokio::time::timeout(wait_max, output).await else {
+        bail!("{name} {args:?}: not within {wait_max:?}");
     };
-    let output = output?;
+    let output = output??;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} {args:?} ended with {}: {said}", program.display(), output.status);
+        bail!("{name} {args:?} ended with {}: {said}", output.status);
     }
     String::from_utf8(output.stdout).context("standard output is not UTF-8")
+}
+
+/// Ends a process that is still there.
+struct EndOnDrop(OwnedFd);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        // It fails when the process is gone, which is what is wanted.
+        let _ = pidfd_send_signal(&self.0, Signal::TERM);
+    }
 }
 
 /// Waits for something, but not for ever; `what` names it in the error.
@@ -202,37 +217,37 @@ mod tests {
         Process::start("shell", Path::new("sh"), &["-c", script], folder).unwrap()
     }
 
-    #[test]
-    fn a_line_is_waited_for_and_what_follows_is_given() {
+    #[tokio::test]
+    async fn a_line_is_waited_for_and_what_follows_is_given() {
         let folder = tempfile::tempdir().unwrap();
         let mut process = shell("echo one; echo listening on 7; read never", folder.path());
-        assert_eq!(process.wait_for_line("listening on ", WAIT_MAX).unwrap(), "7");
+        assert_eq!(process.wait_for_line("listening on ", WAIT_MAX).await.unwrap(), "7");
     }
 
-    #[test]
-    fn a_program_that_ends_too_early_is_an_error_with_what_it_said() {
+    #[tokio::test]
+    async fn a_program_that_ends_too_early_is_an_error_with_what_it_said() {
         let folder = tempfile::tempdir().unwrap();
         let mut process = shell("echo no such bus >&2; exit 3", folder.path());
-        let error = process.wait_for_line("ready", WAIT_MAX).unwrap_err();
+        let error = process.wait_for_line("ready", WAIT_MAX).await.unwrap_err();
         assert!(process.terminate().is_err());
         assert!(error.to_string().contains("no such bus"), "{error}");
     }
 
-    #[test]
-    fn a_program_ends_with_its_owner() {
+    #[tokio::test]
+    async fn a_program_ends_with_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let mut process = shell("echo ready; exec sleep 600", folder.path());
-        process.wait_for_line("ready", WAIT_MAX).unwrap();
+        process.wait_for_line("ready", WAIT_MAX).await.unwrap();
         let proc = Path::new("/proc").join(process.pid().to_string());
         assert!(proc.exists());
         drop(process);
         assert!(!proc.exists());
     }
 
-    #[test]
-    fn input_reaches_the_program_and_its_output_comes_back() {
-        assert_eq!(run_to_end(Path::new("cat"), &[], "hello", WAIT_MAX).unwrap(), "hello");
-        let error = run_to_end(Path::new("sh"), &["-c", "echo why >&2; exit 1"], "", WAIT_MAX).unwrap_err();
+    #[tokio::test]
+    async fn input_reaches_the_program_and_its_output_comes_back() {
+        assert_eq!(run_to_end(Path::new("cat"), &[], "hello", WAIT_MAX).await.unwrap(), "hello");
+        let error = run_to_end(Path::new("sh"), &["-c", "echo why >&2; exit 1"], "", WAIT_MAX).await.unwrap_err();
         assert!(error.to_string().contains("why"), "{error}");
     }
 }

@@ -29,21 +29,21 @@ pub struct Server {
 
 impl Server {
     /// A running server.
-    pub fn start(logging: Logging) -> Result<Self> {
+    pub async fn start(logging: Logging) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kith-server-").tempdir()?;
         let mut server = Self { port: 0, process: None, folder };
-        server.run(logging)?;
+        server.run(logging).await?;
         Ok(server)
     }
 
     /// Runs it; returns when it can be connected to.
-    pub fn run(&mut self, logging: Logging) -> Result<()> {
+    pub async fn run(&mut self, logging: Logging) -> Result<()> {
         let file = self.folder.path().join("kith-signal.toml");
         std::fs::write(&file, configuration(self.port, logging))?;
         let program = Programs::locate()?.path("kith-signal");
         let args = ["--config", &file.display().to_string()];
         let mut process = Process::start("kith-signal", &program, &args, self.folder.path())?;
-        let port = process.wait_for_line("listening on 127.0.0.1:", START_MAX)?;
+        let port = process.wait_for_line("listening on 127.0.0.1:", START_MAX).await?;
         self.port = port.trim().parse().with_context(|| format!("`{port}` is not a port"))?;
         self.process = Some(process);
         Ok(())

@@ -55,12 +55,12 @@ async fn interrupted() -> Result<()> {
 
 async fn show(then: Then) -> Result<()> {
     say("starting a signaling server and two devices, each with a message bus of its own")?;
-    let server = Server::start(Logging::Active)?;
+    let server = Server::start(Logging::Active).await?;
     let alice = Device::start("alice", &server.url()).await?;
     let bob = Device::start("bob", &server.url()).await?;
 
     say("pairing them by an invite")?;
-    bob.accept(&alice.invite()?)?;
+    bob.accept(&alice.invite().await?).await?;
 
     let mut to_bob = alice.messenger().await?.conversation().await?;
     let mut to_alice = bob.messenger().await?.conversation().await?;

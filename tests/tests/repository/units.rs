@@ -75,10 +75,10 @@ fn users_of_units_and_policy_are_made() {
     assert!(made.contains(&"kith"));
 }
 
-#[test]
-fn a_message_bus_starts_with_the_policy() {
+#[tokio::test]
+async fn a_message_bus_starts_with_the_policy() {
     let policy = root().join("systemd/dbus-1/system.d/org.kith.Messenger1.conf");
-    let bus = Bus::start_with(&Policy::OpenAndFile(policy)).unwrap();
+    let bus = Bus::start_with(&Policy::OpenAndFile(policy)).await.unwrap();
     assert!(bus.address().starts_with("unix:path="));
 }
 

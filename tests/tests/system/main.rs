@@ -19,10 +19,10 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Self {
-        let server = Server::start(Logging::Active).unwrap();
+        let server = Server::start(Logging::Active).await.unwrap();
         let alice = Device::start("alice", &server.url()).await.unwrap();
         let bob = Device::start("bob", &server.url()).await.unwrap();
-        bob.accept(&alice.invite().unwrap()).unwrap();
+        bob.accept(&alice.invite().await.unwrap()).await.unwrap();
         let to_bob = alice.messenger().await.unwrap().conversation().await.unwrap();
         let to_alice = bob.messenger().await.unwrap().conversation().await.unwrap();
         Self { server, alice, bob, to_bob, to_alice }

@@ -36,7 +36,7 @@ async fn messages_pass_while_the_server_is_away_and_after_it_returns() {
         pair.bob.run_again().await.unwrap();
         let texts = numbered(&format!("nobody to introduce, round {round}"), MESSAGES);
         let queued = queue_all(&pair.to_bob, &texts).await;
-        pair.server.run(Logging::Active).unwrap();
+        pair.server.run(Logging::Active).await.unwrap();
         pair.to_bob.wait_until_delivered(queued.last().unwrap()).await.unwrap();
         expected.extend(without);
         expected.extend(texts);
@@ -55,7 +55,7 @@ async fn messages_survive_a_power_cut_of_the_sender_while_peer_and_server_are_aw
         let queued = queue_all(&pair.to_bob, &texts).await;
         pair.alice.cut_power();
         pair.alice.run_again().await.unwrap();
-        pair.server.run(Logging::Active).unwrap();
+        pair.server.run(Logging::Active).await.unwrap();
         pair.bob.run_again().await.unwrap();
         pair.to_bob.wait_until_delivered(queued.last().unwrap()).await.unwrap();
         expected.extend(texts);
@@ -93,7 +93,7 @@ async fn two_devices_that_see_each_other_at_once_end_with_one_session() {
         let back = numbered(&format!("back, round {round}"), 5);
         let queued_there = queue_all(&pair.to_bob, &there).await;
         let queued_back = queue_all(&pair.to_alice, &back).await;
-        pair.server.run(Logging::Active).unwrap();
+        pair.server.run(Logging::Active).await.unwrap();
         pair.to_bob.wait_until_delivered(queued_there.last().unwrap()).await.unwrap();
         pair.to_alice.wait_until_delivered(queued_back.last().unwrap()).await.unwrap();
         // The session that remained carries both ways.

@@ -40,7 +40,7 @@ fn contains(haystack: &[u8], needle: &str) -> bool {
 async fn secrets_invites_and_messages_show_in_no_log_argument_environment_or_file() {
     let mut pair = Pair::new().await;
     // A second invite, which stays open: what is used up might have been forgotten.
-    let invite = pair.alice.invite().unwrap();
+    let invite = pair.alice.invite().await.unwrap();
     let body = "the body of a message that nobody else reads";
     send_all(&mut pair.to_bob, &[body.to_owned()]).await;
     send_all(&mut pair.to_alice, &[body.to_owned()]).await;
