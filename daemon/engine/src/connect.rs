@@ -4,7 +4,6 @@
 use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::sealed::{self, Header, Opened, PayloadKind, SessionId};
 use kith_crypto::version::Version;
-use rand_core::Rng as _;
 
 use crate::conn::{Conn, Purpose, Stage};
 use crate::engine::{Engine, Rng};

@@ -2,9 +2,7 @@
 
 use kith_crypto::identity::ClientId;
 use kith_crypto::wire::{self, Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Frame, Message};
-use rand_core::Rng as _;
 
-use crate::conn::Conn;
 use crate::contact::{INBOUND_MAX, Inbounded, OUTBOX_MAX, Sent, WINDOW_MAX};
 use crate::engine::{Engine, Pending, PendingLoad, Rng, inbox_ops};
 use crate::event::{Event, MessageState};
@@ -386,13 +384,6 @@ impl Engine {
         } else {
             self.break_off(link, "it sent another message under the same number", now, rng);
         }
-    }
-
-    /// Whether a session with this peer is in use.
-    #[cfg(test)]
-    pub(crate) fn is_connected(&self, peer: ClientId) -> bool {
-        let link = self.contacts.get(&peer).and_then(|c| c.current);
-        link.and_then(|link| self.conns.get(&link)).is_some_and(Conn::is_open)
     }
 }
 

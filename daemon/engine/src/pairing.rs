@@ -4,7 +4,6 @@ use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::invite::{InviteKeys, InviteSecret};
 use kith_crypto::sealed;
 use kith_crypto::wire::{Frame, Introduce};
-use rand_core::Rng as _;
 use zeroize::Zeroizing;
 
 use crate::connect::{backoff_ms, new_session_id};
@@ -240,12 +239,16 @@ impl Engine {
         }
         *attempts += 1;
         let too_many = *attempts > ATTEMPTS_MAX;
-        let earlier = pairing.conn.take();
-        if let Some(earlier) = earlier {
-            self.forget_conn(earlier, rng);
-        }
+        let earlier = pairing.conn;
         if too_many {
             return self.fail_pairing(id, "Too many attempts. Make a new invite.", rng);
+        }
+        if let Some(earlier) = earlier {
+            // Another device that holds the invite waits until this attempt has ended.
+            if self.conns.get(&earlier).is_some_and(|c| c.peer != from) {
+                return;
+            }
+            self.forget_conn(earlier, rng);
         }
         let (card, session, version) = (first.card, first.opened.header.session, first.opened.version);
         let Some(sdp) = self.acceptable(from, &first.opened, 0) else { return };

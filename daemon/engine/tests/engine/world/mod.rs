@@ -1,7 +1,7 @@
 //! Engines in virtual time, with a signaling server, links and disks that behave. Everything is
 //! seeded: the same seed gives the same run.
 
-pub mod disk;
+pub(crate) mod disk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,10 +24,10 @@ const UTC_MS: u64 = 1_780_272_000_000;
 
 /// How long things take.
 #[derive(Clone, Copy)]
-pub struct Delays {
-    pub signal_ms: u64,
-    pub channel_ms: u64,
-    pub disk_ms: u64,
+pub(crate) struct Delays {
+    pub(crate) signal_ms: u64,
+    pub(crate) channel_ms: u64,
+    pub(crate) disk_ms: u64,
 }
 
 impl Default for Delays {
@@ -36,21 +36,21 @@ impl Default for Delays {
     }
 }
 
-pub struct Device {
-    pub id: ClientId,
+pub(crate) struct Device {
+    pub(crate) id: ClientId,
     identity: Arc<Identity>,
-    pub engine: Option<Engine>,
-    pub disk: Disk,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) disk: Disk,
     /// Counts restarts, so that what was meant for an earlier run reaches nobody.
     run: u64,
     rng: ChaCha20Rng,
     next_request: u64,
-    pub replies: BTreeMap<RequestId, Result<Reply, RequestError>>,
-    pub events: Vec<Event>,
-    pub peers: BTreeMap<ClientId, PeerView>,
-    pub pairings: BTreeMap<u32, PairingView>,
+    pub(crate) replies: BTreeMap<RequestId, Result<Reply, RequestError>>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) peers: BTreeMap<ClientId, PeerView>,
+    pub(crate) pairings: BTreeMap<u32, PairingView>,
     /// Whether the network to the server works.
-    pub reaches_server: bool,
+    pub(crate) reaches_server: bool,
     logged_in: bool,
     links: BTreeMap<LinkId, Link>,
 }
@@ -81,26 +81,26 @@ enum Happening {
     Login(usize, u64),
 }
 
-pub struct World {
-    pub boot_ms: u64,
-    pub delays: Delays,
-    pub devices: Vec<Device>,
+pub(crate) struct World {
+    pub(crate) boot_ms: u64,
+    pub(crate) delays: Delays,
+    pub(crate) devices: Vec<Device>,
     server: Server,
     queue: BTreeMap<(u64, u64), Happening>,
     order: u64,
     /// Every frame that was put on a channel: sender, bytes.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Called for every sealed payload that the server relays; may change it.
-    pub tamper_payload: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) tamper_payload: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
     /// Called for every channel message; may change it.
-    pub tamper_frame: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) tamper_frame: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
     /// Give the two ends of a link different certificates than the ones they see.
-    pub swap_fingerprints: bool,
+    pub(crate) swap_fingerprints: bool,
 }
 
 impl World {
     /// Devices that know nothing of each other, all online.
-    pub fn new(seed: u64, count: usize) -> Self {
+    pub(crate) fn new(seed: u64, count: usize) -> Self {
         let mut world = Self {
             boot_ms: BOOT_MS,
             delays: Delays::default(),
@@ -140,7 +140,7 @@ impl World {
     }
 
     /// Two devices that are paired and connected; the lower client id first.
-    pub fn paired(seed: u64) -> Self {
+    pub(crate) fn paired(seed: u64) -> Self {
         let mut world = Self::new(seed, 2);
         world.devices.sort_by_key(|d| d.id);
         // The order of the queue names devices by their place: begin again with the right one.
@@ -154,11 +154,11 @@ impl World {
         world
     }
 
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         Now { boot_ms: self.boot_ms, utc_ms: UTC_MS + self.boot_ms, clock_trusted: true }
     }
 
-    pub fn start(&mut self, index: usize) {
+    pub(crate) fn start(&mut self, index: usize) {
         let device = &mut self.devices[index];
         assert!(device.engine.is_none(), "it runs already");
         let settings = Settings { signaling_url: "wss://signal.example/".to_owned(), relay_only: false };
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Ends a device as a power cut does: nothing under way is finished.
-    pub fn crash(&mut self, index: usize) {
+    pub(crate) fn crash(&mut self, index: usize) {
         let device = &mut self.devices[index];
         device.engine = None;
         device.run += 1;
@@ -191,14 +191,14 @@ impl World {
         }
     }
 
-    pub fn stop_server(&mut self) {
+    pub(crate) fn stop_server(&mut self) {
         self.server.up = false;
         for index in 0..self.devices.len() {
             self.log_out(index);
         }
     }
 
-    pub fn start_server(&mut self) {
+    pub(crate) fn start_server(&mut self) {
         self.server = Server { up: true, ..Server::default() };
         for index in 0..self.devices.len() {
             let run = self.devices[index].run;
@@ -206,7 +206,7 @@ impl World {
         }
     }
 
-    pub fn set_reaches_server(&mut self, index: usize, reaches: bool) {
+    pub(crate) fn set_reaches_server(&mut self, index: usize, reaches: bool) {
         self.devices[index].reaches_server = reaches;
         if reaches {
             let run = self.devices[index].run;
@@ -255,7 +255,7 @@ impl World {
     }
 
     /// Lets things happen while the condition holds, for at most so long; true if it ended.
-    pub fn run_while(&mut self, ms_max: u64, condition: impl Fn(&Self) -> bool) -> bool {
+    pub(crate) fn run_while(&mut self, ms_max: u64, condition: impl Fn(&Self) -> bool) -> bool {
         let end = self.boot_ms + ms_max;
         while condition(self) {
             let timers = self.devices.iter().filter_map(|d| d.engine.as_ref()?.poll_timeout()).min();
@@ -276,7 +276,7 @@ impl World {
         true
     }
 
-    pub fn run_for(&mut self, ms: u64) {
+    pub(crate) fn run_for(&mut self, ms: u64) {
         self.run_while(ms, |_| true);
     }
 
@@ -361,7 +361,7 @@ impl World {
             SignalOut::Watch { add, remove } => {
                 if let Some(watched) = self.server.watches.get_mut(&index) {
                     watched.extend(add);
-                    remove.iter().for_each(|id| drop(watched.remove(id)));
+                    remove.iter().for_each(|id| { watched.remove(id); });
                 }
                 self.tell_presence();
             }
@@ -502,7 +502,7 @@ impl World {
         device.events.push(event);
     }
 
-    pub fn request(&mut self, index: usize, request: Request) -> RequestId {
+    pub(crate) fn request(&mut self, index: usize, request: Request) -> RequestId {
         let now = self.now();
         let device = &mut self.devices[index];
         let id = RequestId(device.next_request);
@@ -514,32 +514,32 @@ impl World {
     }
 
     /// Asks and waits for the answer.
-    pub fn ask(&mut self, index: usize, request: Request) -> Result<Reply, RequestError> {
+    pub(crate) fn ask(&mut self, index: usize, request: Request) -> Result<Reply, RequestError> {
         let id = self.request(index, request);
         assert!(self.run_while(10_000, |w| !w.devices[index].replies.contains_key(&id)), "no reply");
         self.devices[index].replies.remove(&id).expect("just seen")
     }
 
-    pub fn invite(&mut self, index: usize) -> String {
+    pub(crate) fn invite(&mut self, index: usize) -> String {
         let Ok(Reply::Pairing(id)) = self.ask(index, Request::Invite { lifetime_s: 600 }) else { panic!("no invite") };
         self.run_for(50);
         self.devices[index].pairings[&id.0].uri.clone()
     }
 
-    pub fn accept(&mut self, index: usize, uri: &str) -> u32 {
+    pub(crate) fn accept(&mut self, index: usize, uri: &str) -> u32 {
         let reply = self.ask(index, Request::Accept { uri: uri.to_owned(), other_server: false });
         let Ok(Reply::Pairing(id)) = reply else { panic!("not accepted: {reply:?}") };
         id.0
     }
 
-    pub fn pair(&mut self, inviter: usize, invitee: usize) {
+    pub(crate) fn pair(&mut self, inviter: usize, invitee: usize) {
         let uri = self.invite(inviter);
         let id = self.accept(invitee, &uri);
         let done = |w: &Self| matches!(w.devices[invitee].pairings[&id].state, PairingState::Done(_));
         assert!(self.run_while(60_000, |w| !done(w)), "not paired: {:?}", self.devices[invitee].pairings[&id]);
     }
 
-    pub fn message(text: &str) -> NewMessage {
+    pub(crate) fn message(text: &str) -> NewMessage {
         NewMessage {
             content_type: "text/plain".to_owned(),
             body: text.as_bytes().to_vec(),
@@ -549,7 +549,7 @@ impl World {
         }
     }
 
-    pub fn send(&mut self, from: usize, to: usize, text: &str) -> MessageId {
+    pub(crate) fn send(&mut self, from: usize, to: usize, text: &str) -> MessageId {
         let peer = self.devices[to].id;
         match self.ask(from, Request::Send { peer, message: Self::message(text) }) {
             Ok(Reply::Message(id)) => id,
@@ -558,14 +558,14 @@ impl World {
     }
 
     /// What `reader` has received from `writer`, in order.
-    pub fn received(&self, reader: usize, writer: usize) -> Vec<String> {
+    pub(crate) fn received(&self, reader: usize, writer: usize) -> Vec<String> {
         let history = self.devices[reader].disk.history(self.devices[writer].id);
         let incoming = history.into_iter().filter(|m| m.direction == kith_engine::Direction::Incoming);
         incoming.map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect()
     }
 
     /// How many of the own messages to `to` are delivered.
-    pub fn delivered(&self, from: usize, to: usize) -> usize {
+    pub(crate) fn delivered(&self, from: usize, to: usize) -> usize {
         let history = self.devices[from].disk.history(self.devices[to].id);
         let delivered = |m: &&kith_engine::MessageRecord| {
             m.direction == kith_engine::Direction::Outgoing && m.state == MessageState::Delivered
@@ -573,7 +573,7 @@ impl World {
         history.into_iter().filter(delivered).count()
     }
 
-    pub fn connected(&self, a: usize, b: usize) -> bool {
+    pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
         let up = |x: usize, y: usize| {
             let view = self.devices[x].peers.get(&self.devices[y].id);
             view.is_some_and(|v| v.link != kith_engine::LinkState::None)
@@ -581,7 +581,7 @@ impl World {
         up(a, b) && up(b, a)
     }
 
-    pub fn troubles(&self, index: usize) -> Vec<&str> {
+    pub(crate) fn troubles(&self, index: usize) -> Vec<&str> {
         let trouble = |event: &'_ Event| matches!(event, Event::Trouble { .. });
         let events = self.devices[index].events.iter().filter(|e| trouble(e));
         events.filter_map(|e| if let Event::Trouble { text, .. } = e { Some(text.as_str()) } else { None }).collect()

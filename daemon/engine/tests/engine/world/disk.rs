@@ -18,18 +18,18 @@ struct Conversation {
 }
 
 #[derive(Clone)]
-pub struct Disk {
+pub(crate) struct Disk {
     profile: ProfileRecord,
     contacts: BTreeMap<ClientId, ContactRecord>,
     conversations: BTreeMap<ClientId, Conversation>,
     inbox: BTreeMap<u64, (ClientId, u64)>,
     cursors: BTreeMap<String, u64>,
     /// Refuse commits that need space.
-    pub full: bool,
+    pub(crate) full: bool,
 }
 
 impl Disk {
-    pub fn new(profile: ProfileRecord) -> Self {
+    pub(crate) fn new(profile: ProfileRecord) -> Self {
         Self {
             profile,
             contacts: BTreeMap::new(),
@@ -40,7 +40,7 @@ impl Disk {
         }
     }
 
-    pub fn state(&self) -> StoredState {
+    pub(crate) fn state(&self) -> StoredState {
         let contacts = self.contacts.iter().map(|(peer, contact)| {
             let conversation = self.conversations.get(peer).cloned().unwrap_or_default();
             StoredContact {
@@ -58,19 +58,19 @@ impl Disk {
     }
 
     /// Everything in the conversation with this peer, in order.
-    pub fn history(&self, peer: ClientId) -> Vec<&MessageRecord> {
+    pub(crate) fn history(&self, peer: ClientId) -> Vec<&MessageRecord> {
         self.conversations.get(&peer).map(|c| c.messages.values().collect()).unwrap_or_default()
     }
 
-    pub fn cursor(&self, consumer: &str) -> u64 {
+    pub(crate) fn cursor(&self, consumer: &str) -> u64 {
         self.cursors.get(consumer).copied().unwrap_or(0)
     }
 
-    pub fn inbox_len(&self) -> usize {
+    pub(crate) fn inbox_len(&self) -> usize {
         self.inbox.len()
     }
 
-    pub fn commit(&mut self, ops: &[Op]) -> Result<(), CommitError> {
+    pub(crate) fn commit(&mut self, ops: &[Op]) -> Result<(), CommitError> {
         if self.full {
             return Err(CommitError::Full);
         }
@@ -125,7 +125,7 @@ impl Disk {
         Ok(())
     }
 
-    pub fn load(&self, load: &Load) -> Loaded {
+    pub(crate) fn load(&self, load: &Load) -> Loaded {
         let conversation = |peer: &ClientId| self.conversations.get(peer).cloned().unwrap_or_default();
         match load {
             Load::Outbox { peer, after, count_max } => {

@@ -1,9 +1,9 @@
 //! Messages: in order, once, whatever happens on the way.
 
-mod world;
+
 
 use kith_engine::{Event, MessageState, Reply, Request, RequestError};
-use world::World;
+use crate::world::World;
 
 fn numbered(world: &mut World, from: usize, to: usize, range: core::ops::Range<usize>) -> Vec<String> {
     let texts: Vec<String> = range.map(|n| format!("message {n}")).collect();
@@ -22,7 +22,7 @@ fn messages_go_both_ways_and_each_is_queued_then_delivered() {
     assert_eq!(world.received(1, 0), there);
     assert_eq!(world.received(0, 1), back);
     for device in &world.devices {
-        let states: Vec<_> = device.events.iter().filter_map(|e| match e {
+        let states = device.events.iter().filter_map(|e| match e {
             Event::MessageState { id, state, .. } => Some((*id, *state)),
             _ => None,
         });
@@ -54,6 +54,21 @@ fn messages_sent_while_the_server_is_away_use_the_session_that_is_there() {
     let texts = numbered(&mut world, 0, 1, 0..10);
     assert!(world.run_while(1_000, |w| w.delivered(0, 1) < 10));
     assert_eq!(world.received(1, 0), texts);
+}
+
+#[test]
+fn a_device_that_loses_the_server_keeps_its_session_and_finds_the_server_again() {
+    let mut world = World::paired(38);
+    world.set_reaches_server(0, false);
+    world.run_for(10_000);
+    world.send(1, 0, "still here");
+    assert!(world.run_while(1_000, |w| w.delivered(1, 0) < 1));
+    world.set_reaches_server(0, true);
+    world.run_for(1_000);
+    world.crash(1);
+    world.start(1);
+    world.send(1, 0, "back");
+    assert!(world.run_while(30_000, |w| w.delivered(1, 0) < 2));
 }
 
 #[test]

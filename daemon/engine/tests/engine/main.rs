@@ -1,0 +1,5 @@
+//! Whole engines in virtual time.
+
+mod delivery;
+mod pairing;
+mod world;
