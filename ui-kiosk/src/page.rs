@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::view::{Link, Notice, NoticeMode, Peer, Presence, Signaling, Status, View};
+use kith_dbus::{LinkState, LoggingMode, Notice, Presence, Signaling};
+
+use crate::view::{Peer, Status, View};
 
 /// How often a browser asks again, in seconds. Without a script this is what keeps a screen true.
 const REFRESH_S: u32 = 5;
@@ -79,9 +81,7 @@ fn write_status(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
     writeln!(f, "<h1>{}</h1>", Escaped(&status.name))?;
     writeln!(f, "<dl>\n<dt>Client id</dt><dd class=\"id\">{}</dd>", Escaped(&status.client_id))?;
     writeln!(f, "<dt>Signaling server</dt><dd>{}</dd>\n</dl>", signaling(status.signaling))?;
-    if let Some(notice) = &status.notice {
-        write_notice(f, notice)?;
-    }
+    write_notice(f, &status.notice)?;
     if status.peers.is_empty() {
         return f.write_str("<p>No contacts.</p>\n");
     }
@@ -98,10 +98,10 @@ fn write_status(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
 
 fn write_notice(f: &mut fmt::Formatter<'_>, notice: &Notice) -> fmt::Result {
     let (class, role, what) = match notice.mode {
-        NoticeMode::Unknown => ("notice", "note", "The signaling server logs in a way unknown here."),
-        NoticeMode::Active => ("notice", "note", "The signaling server logs connections, with shortened addresses."),
-        NoticeMode::Disabled => ("notice", "note", "The signaling server logs nothing about connections."),
-        NoticeMode::Debug => ("warning", "alert", "Warning: the signaling server logs full addresses."),
+        LoggingMode::Unknown => ("notice", "note", "The signaling server has not said what it logs."),
+        LoggingMode::Active => ("notice", "note", "The signaling server logs connections, with shortened addresses."),
+        LoggingMode::Disabled => ("notice", "note", "The signaling server logs nothing about connections."),
+        LoggingMode::Debug => ("warning", "alert", "Warning: the signaling server logs full addresses."),
     };
     writeln!(f, "<p class=\"{class}\" role=\"{role}\">{what} {}</p>", Escaped(&notice.text))
 }
@@ -113,10 +113,10 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
         Presence::Online => "online",
     };
     let link = match peer.link {
-        Link::Unknown => "unknown",
-        Link::None => "none",
-        Link::Direct => "direct; it sees this device's address",
-        Link::Relayed => "relayed",
+        LinkState::Unknown => "unknown",
+        LinkState::None => "none",
+        LinkState::Direct => "direct; it sees this device's address",
+        LinkState::Relayed => "relayed",
     };
     writeln!(f, "<tr><td>{}</td><td>{presence}</td><td>{link}</td></tr>", Escaped(&peer.name))
 }
@@ -124,10 +124,12 @@ fn write_peer(f: &mut fmt::Formatter<'_>, peer: &Peer) -> fmt::Result {
 fn signaling(state: Signaling) -> &'static str {
     match state {
         Signaling::Unknown => "unknown",
-        Signaling::Offline => "offline",
         Signaling::Connecting => "connecting",
         Signaling::Online => "online",
-        Signaling::IdentityInUse => "another device uses this identity",
+        Signaling::BadLogin => "refused: bad login",
+        Signaling::IdentityInUse => "refused: another device uses this identity",
+        Signaling::UnsupportedVersion => "refused: it speaks another version",
+        Signaling::Busy => "busy; trying again",
     }
 }
 
@@ -136,12 +138,12 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        let peer = Peer { name: "bob".into(), presence: Presence::Online, link: Link::Direct };
+        let peer = Peer { name: "bob".into(), presence: Presence::Online, link: LinkState::Direct };
         Status {
             name: "alice".into(),
             client_id: "aaaa-bbbb".into(),
             signaling: Signaling::Online,
-            notice: Some(Notice { mode: NoticeMode::Active, text: "ask the operator".into() }),
+            notice: Notice { mode: LoggingMode::Active, text: "ask the operator".into() },
             peers: vec![peer],
         }
     }
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_server_in_debug_mode_is_a_warning() {
-        let notice = Some(Notice { mode: NoticeMode::Debug, text: String::new() });
+        let notice = Notice { mode: LoggingMode::Debug, text: String::new() };
         let page = render(&View::Ready(Status { notice, ..status() }));
         assert!(page.contains("class=\"warning\" role=\"alert\">Warning: "), "{page}");
     }
@@ -165,8 +167,8 @@ mod tests {
     #[test]
     fn nothing_from_outside_becomes_markup() {
         let evil = "<script>\"'&\u{0}\u{202e}</script>";
-        let peer = Peer { name: evil.into(), presence: Presence::Unknown, link: Link::Unknown };
-        let notice = Some(Notice { mode: NoticeMode::Unknown, text: evil.into() });
+        let peer = Peer { name: evil.into(), presence: Presence::Unknown, link: LinkState::Unknown };
+        let notice = Notice { mode: LoggingMode::Unknown, text: evil.into() };
         let (name, client_id) = (evil.to_owned(), evil.to_owned());
         let ready = Status { name, client_id, signaling: Signaling::Unknown, notice, peers: vec![peer] };
         for view in [View::Ready(ready), View::Locked { client_id: evil.into() }] {
