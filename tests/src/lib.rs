@@ -21,7 +21,7 @@ mod server;
 pub use bus::{Bus, Policy};
 pub use device::Device;
 pub use latency::{Latencies, Millis};
-pub use messenger::{Conversation, Messenger, Queued, Row};
+pub use messenger::{Conversation, Messenger, Queued};
 pub use process::{Process, run_to_end, within};
 pub use programs::Programs;
 pub use secret::Secret;

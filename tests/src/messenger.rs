@@ -1,13 +1,18 @@
 //! One device's messenger as a program sees it: over D-Bus, on one long-lived connection.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use kith_dbus::{
+    CONVERSATION_INTERFACE, Conversation1Proxy, LinkState, Manager1Proxy, MessageState, Peer1Proxy, ROOT_PATH, Row,
+    SERVICE, SendOptions, Signaling, StateChanged,
+};
 use zbus::fdo::{DBusProxy, IntrospectableProxy, ObjectManagerProxy};
-use zbus::proxy::SignalStream;
-use zbus::{Connection, OwnedVariant, Proxy, Variant};
+use zbus::proxy::CacheProperties;
+use zbus::{Connection, OwnedObjectPath};
 
 use crate::within;
 
@@ -21,20 +26,6 @@ const DELIVERY_MAX: Duration = Duration::from_secs(90);
 /// Rows of history asked for at once.
 const PAGE_ROWS: u32 = 100;
 
-const NAME: &str = "org.kith.Messenger1";
-const ROOT: &str = "/org/kith/Messenger1";
-const MANAGER: &str = "org.kith.Messenger1.Manager1";
-const CONVERSATION: &str = "org.kith.Messenger1.Conversation1";
-
-/// The signaling state of a device that is logged in.
-const ONLINE: u32 = 2;
-
-/// The state of a message that is on the receiver's disk.
-const DELIVERED: u32 = 2;
-
-/// The direction of a message that this device wrote.
-const OUTGOING: u32 = 1;
-
 /// A client of one device's D-Bus service.
 #[derive(Clone, Debug)]
 pub struct Messenger {
@@ -42,10 +33,10 @@ pub struct Messenger {
 }
 
 /// The conversation with one peer.
-#[derive(Debug)]
 pub struct Conversation {
-    proxy: Proxy<'static>,
-    changes: SignalStream<'static>,
+    peer: Peer1Proxy<'static>,
+    proxy: Conversation1Proxy<'static>,
+    changes: BoxStream<'static, StateChanged>,
     /// Messages that were delivered before anybody waited for them.
     delivered: BTreeMap<String, Instant>,
 }
@@ -57,17 +48,6 @@ pub struct Queued {
     pub id: String,
     /// When the reply came.
     pub at: Instant,
-}
-
-/// One message of a conversation's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its place in the conversation.
-    pub seq: u64,
-    /// Whether this device wrote it.
-    pub is_own: bool,
-    /// What it says.
-    pub body: String,
 }
 
 impl Messenger {
@@ -90,9 +70,9 @@ impl Messenger {
     /// Waits until the device is logged in at its server.
     pub async fn wait_until_online(&self) -> Result<()> {
         within(DELIVERY_MAX, "the signaling server", async {
-            let manager = Proxy::new(&self.connection, NAME, ROOT, MANAGER).await?;
-            let mut changes = manager.receive_property_changed::<u32>("Signaling").await;
-            while manager.get_property::<u32>("Signaling").await? != ONLINE {
+            let manager = Manager1Proxy::new(&self.connection).await?;
+            let mut changes = manager.receive_signaling_changed().await;
+            while manager.signaling().await? != Signaling::Online {
                 changes.next().await.context("the bus closed the connection")?;
             }
             Ok(())
@@ -100,17 +80,34 @@ impl Messenger {
         .await
     }
 
-    /// What the service says about the interfaces at a path below its root.
-    pub async fn introspection(&self, below: &str) -> Result<String> {
-        let path = format!("{ROOT}{below}");
-        let object = IntrospectableProxy::builder(&self.connection).destination(NAME).path(path).build().await?;
-        Ok(object.introspect().await?)
+    /// What the service says about the interfaces of an object.
+    pub async fn introspection(&self, path: &str) -> Result<String> {
+        let builder = IntrospectableProxy::builder(&self.connection).destination(SERVICE).path(path);
+        Ok(builder.build().await?.introspect().await?)
+    }
+
+    /// The objects that the service shows, each with its own interfaces.
+    pub async fn objects(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let objects = self.object_manager().await?.get_managed_objects().await?;
+        let own = |interfaces: Vec<String>| interfaces.into_iter().filter(|name| name.starts_with(SERVICE)).collect();
+        let names = |(path, interfaces): (OwnedObjectPath, std::collections::HashMap<_, _>)| {
+            (
+                path.to_string(),
+                own(interfaces.into_keys().map(|name: zbus::names::OwnedInterfaceName| name.to_string()).collect()),
+            )
+        };
+        Ok(objects.into_iter().map(names).collect())
+    }
+
+    async fn object_manager(&self) -> Result<ObjectManagerProxy<'_>> {
+        let builder = ObjectManagerProxy::builder(&self.connection).destination(SERVICE).path(ROOT_PATH);
+        Ok(builder.build().await?)
     }
 
     async fn wait_for_owner(&self) -> Result<()> {
         let bus = DBusProxy::new(&self.connection).await?;
-        let mut changes = bus.receive_name_owner_changed_with_args(&[(0, NAME)]).await?;
-        if bus.name_has_owner(NAME.try_into()?).await? {
+        let mut changes = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
+        if bus.name_has_owner(SERVICE.try_into()?).await? {
             return Ok(());
         }
         while let Some(change) = changes.next().await {
@@ -122,31 +119,42 @@ impl Messenger {
     }
 
     async fn wait_for_conversation(&self) -> Result<Conversation> {
-        let objects = ObjectManagerProxy::builder(&self.connection).destination(NAME).path(ROOT).build().await?;
+        let objects = self.object_manager().await?;
         let mut added = objects.receive_interfaces_added().await?;
         let known = objects.get_managed_objects().await?;
-        let mut path =
-            known.into_iter().find(|(_, interfaces)| interfaces.contains_key(CONVERSATION)).map(|(path, _)| path);
-        while path.is_none() {
+        let mut found =
+            known.into_iter().find(|(_, all)| all.contains_key(CONVERSATION_INTERFACE)).map(|(path, _)| path);
+        while found.is_none() {
             let signal = added.next().await.context("the bus closed the connection")?;
             let args = signal.args()?;
-            path = args
-                .interfaces_and_properties()
-                .contains_key(CONVERSATION)
-                .then(|| args.object_path().to_owned().into());
+            let is_conversation = args.interfaces_and_properties().contains_key(CONVERSATION_INTERFACE);
+            found = is_conversation.then(|| args.object_path().to_owned().into());
         }
-        let path = path.context("a contact")?;
-        let proxy = Proxy::new_owned(self.connection.clone(), NAME, path, CONVERSATION).await?;
-        let changes = proxy.receive_signal("StateChanged").await?;
-        Ok(Conversation { proxy, changes, delivered: BTreeMap::new() })
+        Conversation::open(&self.connection, found.context("a contact")?).await
     }
 }
 
 impl Conversation {
+    async fn open(connection: &Connection, path: OwnedObjectPath) -> Result<Self> {
+        let proxy = Conversation1Proxy::builder(connection).path(path.clone()).build().await?;
+        let peer = Peer1Proxy::builder(connection).path(path).cache_properties(CacheProperties::No).build().await?;
+        let changes = proxy.receive_state_changed().await?.boxed();
+        Ok(Self { peer, proxy, changes, delivered: BTreeMap::new() })
+    }
+
+    /// The peer's client id.
+    pub async fn peer(&self) -> Result<String> {
+        Ok(self.peer.client_id().await?)
+    }
+
+    /// The session with the peer.
+    pub async fn link(&self) -> Result<LinkState> {
+        Ok(self.peer.link().await?)
+    }
+
     /// Sends a text; returns when it is queued, on this device's disk.
     pub async fn send(&self, text: &str) -> Result<Queued> {
-        let options: HashMap<&str, Variant<'_>> = HashMap::new();
-        let id = self.proxy.call("Send", &("text/plain", text.as_bytes(), options)).await?;
+        let id = self.proxy.send("text/plain", text.as_bytes(), &SendOptions::default()).await?;
         Ok(Queued { id, at: Instant::now() })
     }
 
@@ -161,12 +169,11 @@ impl Conversation {
         let mut rows: Vec<Row> = Vec::new();
         loop {
             let after = rows.last().map_or(0, |row| row.seq);
-            let page: Vec<HashMap<String, OwnedVariant>> = self.proxy.call("List", &(after, PAGE_ROWS)).await?;
+            let page = self.proxy.list(after, PAGE_ROWS).await?;
             if page.is_empty() {
                 return Ok(rows);
             }
             for row in page {
-                let row = Row::read(row)?;
                 ensure!(rows.last().is_none_or(|last| last.seq < row.seq), "history is out of order at {}", row.seq);
                 rows.push(row);
             }
@@ -180,20 +187,10 @@ impl Conversation {
             }
             let signal = self.changes.next().await.context("the bus closed the connection")?;
             let at = Instant::now();
-            let (changed, state): (String, u32) = signal.body().deserialize()?;
-            if state == DELIVERED {
-                self.delivered.insert(changed, at);
+            let args = signal.args()?;
+            if *args.state() == MessageState::Delivered {
+                self.delivered.insert(args.id().clone(), at);
             }
         }
-    }
-}
-
-impl Row {
-    fn read(mut fields: HashMap<String, OwnedVariant>) -> Result<Self> {
-        let mut field = |name: &str| fields.remove(name).with_context(|| format!("a row has a `{name}`"));
-        let seq = u64::try_from(field("seq")?)?;
-        let is_own = u32::try_from(field("direction")?)? == OUTGOING;
-        let body = String::from_utf8(Vec::try_from(field("body")?)?)?;
-        Ok(Self { seq, is_own, body })
     }
 }

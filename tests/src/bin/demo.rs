@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kith_dbus::Row;
 use kith_system_tests::{Conversation, Device, Latencies, Logging, Millis, Programs, Server};
 
 /// Messages each way.
@@ -89,7 +90,7 @@ async fn exchange(way: &str, number: usize, conversation: &mut Conversation, lat
 /// Both devices have the same history: all messages, each once, each way in order.
 async fn verify(to_bob: &Conversation, to_alice: &Conversation) -> Result<()> {
     let (at_alice, at_bob) = (to_bob.history().await?, to_alice.history().await?);
-    let bodies = |rows: &[kith_system_tests::Row]| rows.iter().map(|row| row.body.clone()).collect::<Vec<_>>();
+    let bodies = |rows: &[Row]| rows.iter().map(|row| row.body.clone()).collect::<Vec<_>>();
     ensure!(at_alice.len() == 2 * MESSAGES, "alice has {} messages", at_alice.len());
     ensure!(bodies(&at_alice) == bodies(&at_bob), "alice and bob have different histories");
     Ok(())

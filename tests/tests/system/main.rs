@@ -6,6 +6,7 @@ mod contract;
 mod long;
 mod talk;
 
+use kith_dbus::Direction;
 use kith_system_tests::{Conversation, Device, Logging, Server};
 
 /// A server, two paired devices, and their conversations.
@@ -52,5 +53,6 @@ fn numbered(what: &str, count: usize) -> Vec<String> {
 /// The texts that the other side received, oldest first.
 async fn received(conversation: &Conversation) -> Vec<String> {
     let rows = conversation.history().await.unwrap();
-    rows.into_iter().filter(|row| !row.is_own).map(|row| row.body).collect()
+    let incoming = rows.into_iter().filter(|row| row.direction == Direction::Incoming);
+    incoming.map(|row| String::from_utf8(row.body).unwrap()).collect()
 }
