@@ -4,6 +4,7 @@
 
 mod contract;
 mod long;
+mod page;
 mod talk;
 
 use kith_dbus::Direction;

@@ -1,8 +1,10 @@
 //! Somebody is away, and comes back: every message arrives, once, in order.
 
+use kith_dbus::LinkState;
+use kith_system_tests::Logging;
+
 use super::rounds;
 use crate::{Pair, numbered, queue_all, received, send_all};
-use kith_system_tests::Logging;
 
 /// More than a session sends without an acknowledgement, so that the outbox has to be read again.
 const MESSAGES: usize = 70;
@@ -99,6 +101,9 @@ async fn two_devices_that_see_each_other_at_once_end_with_one_session() {
         // The session that remained carries both ways.
         send_all(&mut pair.to_bob, &numbered("more", 2)).await;
         send_all(&mut pair.to_alice, &numbered("more", 2)).await;
+        for conversation in [&pair.to_bob, &pair.to_alice] {
+            assert_eq!(conversation.link().await.unwrap(), LinkState::Direct);
+        }
         assert_eq!(received(&pair.to_alice).await.len(), (round + 1) * 7);
         assert_eq!(received(&pair.to_bob).await.len(), (round + 1) * 7);
     }
