@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The D-Bus contract of Kith, shared by the daemon that serves it and the programs that speak it:
+//! names, values, rows, errors, client proxies and the introspection XML.
+//!
+//! Invariants:
+//! - Enumerations are integers with 0 = unknown; a value that this crate does not know reads as
+//!   unknown, so an older client survives a newer daemon.
+//! - A reader ignores keys of a dictionary that it does not know; the daemon refuses options that
+//!   it does not know, so that none is dropped in silence.
+//! - No type here shows a secret or a message body in its `Debug`.
+//!
+//! Deliberately absent: decisions about messages, cryptography, and the sentences of the errors,
+//! which the daemon writes and the client only shows.
+
+mod dict;
+mod failure;
+mod names;
+mod proxy;
+mod values;
+mod xml;
+
+pub use dict::{AcceptOptions, InviteOptions, Notice, Row, SendOptions, SetUpOptions};
+pub use failure::{Failure, Refusal, RefusalName, Result};
+pub use names::{
+    CONVERSATION_INTERFACE, INBOX_INTERFACE, INBOX_PATH, MANAGER_INTERFACE, NO_OBJECT, PAIRING_INTERFACE,
+    PAIRING_PREFIX, PEER_INTERFACE, PEER_PREFIX, ROOT_PATH, SERVICE, client_id_of, pairing_number_of, pairing_path,
+    peer_path,
+};
+pub use proxy::{
+    Available, Conversation1Proxy, Inbox1Proxy, Intruder, Manager1Proxy, Pairing1Proxy, Peer1Proxy, StateChanged,
+    Trouble,
+};
+pub use values::{
+    DaemonState, Direction, LinkState, LoggingMode, MessageState, PairingState, Presence, Signaling, Trust,
+};
+pub use xml::INTERFACES;

@@ -1,0 +1,178 @@
+//! Client proxies, one for each interface. Each call answers with a typed [`Failure`](crate::Failure).
+
+use zbus::{OwnedObjectPath, proxy};
+
+use crate::{
+    AcceptOptions, DaemonState, InviteOptions, LinkState, MessageState, Notice, PairingState, Presence, Result, Row,
+    SendOptions, SetUpOptions, Signaling, Trust,
+};
+
+/// The daemon as a whole.
+#[proxy(
+    interface = "org.kith.Messenger1.Manager1",
+    default_service = "org.kith.Messenger1",
+    default_path = "/org/kith/Messenger1"
+)]
+pub trait Manager1 {
+    /// Makes an identity and a store.
+    fn set_up(&self, options: &SetUpOptions) -> Result<()>;
+
+    /// Opens the store.
+    fn unlock(&self, secret: &str) -> Result<()>;
+
+    /// Closes sessions and wipes keys.
+    fn lock(&self) -> Result<()>;
+
+    /// Opens an invite; the path is the pairing's.
+    fn invite(&self, options: &InviteOptions) -> Result<OwnedObjectPath>;
+
+    /// Accepts an invite; the path is the pairing's.
+    fn accept(&self, uri: &str, options: &AcceptOptions) -> Result<OwnedObjectPath>;
+
+    /// Somebody else tried to use this identity.
+    #[zbus(signal)]
+    fn intruder(&self) -> Result<()>;
+
+    /// Whether the daemon can be used.
+    #[zbus(property)]
+    fn state(&self) -> Result<DaemonState>;
+
+    /// The daemon's version.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> Result<String>;
+
+    /// Own client id; empty before set-up.
+    #[zbus(property)]
+    fn client_id(&self) -> Result<String>;
+
+    /// The name that invites carry.
+    #[zbus(property)]
+    fn display_name(&self) -> Result<String>;
+
+    /// Sets the name that invites carry.
+    #[zbus(property)]
+    fn set_display_name(&self, name: &str) -> Result<()>;
+
+    /// The connection to the signaling server.
+    #[zbus(property)]
+    fn signaling(&self) -> Result<Signaling>;
+
+    /// What the signaling server's operator says about its logging.
+    #[zbus(property)]
+    fn logging_notice(&self) -> Result<Notice>;
+
+    /// Unread messages of all conversations.
+    #[zbus(property)]
+    fn unread(&self) -> Result<u64>;
+}
+
+/// A contact.
+#[proxy(interface = "org.kith.Messenger1.Peer1", default_service = "org.kith.Messenger1")]
+pub trait Peer1 {
+    /// The digits that two people compare.
+    fn safety_number(&self) -> Result<String>;
+
+    /// Forgets the contact and its history.
+    fn remove(&self) -> Result<()>;
+
+    /// Something went wrong with this contact that a person should know of.
+    #[zbus(signal)]
+    fn trouble(&self, text: String) -> Result<()>;
+
+    /// Its name on this device.
+    #[zbus(property)]
+    fn name(&self) -> Result<String>;
+
+    /// Gives it another name on this device.
+    #[zbus(property)]
+    fn set_name(&self, name: &str) -> Result<()>;
+
+    /// Its client id.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn client_id(&self) -> Result<String>;
+
+    /// How far it is trusted.
+    #[zbus(property)]
+    fn trust(&self) -> Result<Trust>;
+
+    /// Whether it is there.
+    #[zbus(property)]
+    fn presence(&self) -> Result<Presence>;
+
+    /// The session with it.
+    #[zbus(property)]
+    fn link(&self) -> Result<LinkState>;
+
+    /// When it was last seen, milliseconds of UTC; 0 for never.
+    #[zbus(property)]
+    fn last_seen(&self) -> Result<u64>;
+}
+
+/// The conversation with a contact.
+#[proxy(interface = "org.kith.Messenger1.Conversation1", default_service = "org.kith.Messenger1")]
+pub trait Conversation1 {
+    /// Queues a message; returns its id when it is on disk.
+    fn send(&self, content_type: &str, body: &[u8], options: &SendOptions) -> Result<String>;
+
+    /// Messages after a sequence number, oldest first.
+    fn list(&self, after: u64, count: u32) -> Result<Vec<Row>>;
+
+    /// Everything up to this sequence number has been read.
+    fn mark_read(&self, seq: u64) -> Result<()>;
+
+    /// A message has got another state.
+    #[zbus(signal)]
+    fn state_changed(&self, id: String, state: MessageState) -> Result<()>;
+
+    /// The newest message's sequence number; 0 for none.
+    #[zbus(property)]
+    fn last_seq(&self) -> Result<u64>;
+
+    /// Unread messages.
+    #[zbus(property)]
+    fn unread(&self) -> Result<u64>;
+}
+
+/// All received messages, for consumers that keep their place.
+#[proxy(
+    interface = "org.kith.Messenger1.Inbox1",
+    default_service = "org.kith.Messenger1",
+    default_path = "/org/kith/Messenger1/inbox"
+)]
+pub trait Inbox1 {
+    /// Messages that this consumer has not acknowledged and that come after the cursor, oldest first.
+    fn fetch(&self, consumer: &str, cursor: u64, count: u32) -> Result<Vec<Row>>;
+
+    /// This consumer has handled everything up to here.
+    fn ack(&self, consumer: &str, seq: u64) -> Result<()>;
+
+    /// A message has come in.
+    #[zbus(signal)]
+    fn available(&self, seq: u64) -> Result<()>;
+}
+
+/// A pairing that is under way, or one of the latest that ended.
+#[proxy(interface = "org.kith.Messenger1.Pairing1", default_service = "org.kith.Messenger1")]
+pub trait Pairing1 {
+    /// Ends it.
+    fn cancel(&self) -> Result<()>;
+
+    /// The invite text, a secret.
+    fn uri(&self) -> Result<String>;
+
+    /// How far it has come.
+    #[zbus(property)]
+    fn state(&self) -> Result<PairingState>;
+
+    /// The contact's object once it is done; `/` before.
+    #[zbus(property)]
+    fn peer(&self) -> Result<OwnedObjectPath>;
+
+    /// Why it failed; else empty.
+    #[zbus(property)]
+    fn reason(&self) -> Result<String>;
+
+    /// When it ends, milliseconds of UTC.
+    #[zbus(property)]
+    fn expires(&self) -> Result<u64>;
+}
