@@ -5,6 +5,7 @@
 mod contract;
 mod long;
 mod page;
+mod ready;
 mod talk;
 
 use kith_dbus::Direction;
