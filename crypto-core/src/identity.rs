@@ -10,7 +10,6 @@ use core::fmt;
 use core::str::FromStr;
 
 use p256::ecdsa::SigningKey;
-use p256::elliptic_curve::Generate;
 use p256::{PublicKey, SecretKey};
 use rand_core::CryptoRng;
 use serde::de::{self, SeqAccess, Visitor};
@@ -19,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::primitives::{
-    COMPRESSED_BYTES, ecdsa_sign, ecdsa_verify, point_from_compressed, point_to_compressed,
-    secret_from_bytes, sha256,
+    COMPRESSED_BYTES, ecdsa_sign, ecdsa_verify, generate_secret, point_from_compressed,
+    point_to_compressed, secret_from_bytes, sha256,
 };
 
 /// Bytes of a client id.
@@ -299,9 +298,9 @@ impl Identity {
     /// Makes both key pairs, at a device's first start.
     pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
         loop {
-            let signing = SigningKey::generate_from_rng(rng);
+            let signing = SigningKey::from(generate_secret(rng));
             // A fresh key always signs; the loop is there because the signing crate's types don't say so.
-            if let Ok(identity) = Self::from_keys(signing, SecretKey::generate_from_rng(rng)) {
+            if let Ok(identity) = Self::from_keys(signing, generate_secret(rng)) {
                 return identity;
             }
         }

@@ -14,13 +14,12 @@ mod symmetric;
 
 use core::fmt;
 
-use p256::elliptic_curve::Generate;
 use p256::{PublicKey, SecretKey};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::primitives::{
-    Refused, TAG_BYTES, UNCOMPRESSED_BYTES, derive, ecdh, point_from_uncompressed,
+    Refused, TAG_BYTES, UNCOMPRESSED_BYTES, derive, ecdh, generate_secret, point_from_uncompressed,
     point_to_uncompressed,
 };
 
@@ -229,7 +228,7 @@ impl HandshakeState {
         for &token in self.table.messages[self.next] {
             match token {
                 Token::E => {
-                    let ephemeral = SecretKey::generate_from_rng(rng);
+                    let ephemeral = generate_secret(rng);
                     let part = split_first(&mut message, UNCOMPRESSED_BYTES)?;
                     part.copy_from_slice(&point_to_uncompressed(&ephemeral.public_key()));
                     self.own_ephemeral = Some(ephemeral);

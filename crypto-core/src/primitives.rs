@@ -10,8 +10,10 @@ use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
 use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
+use p256::elliptic_curve::Generate;
 use p256::elliptic_curve::sec1::ToSec1Point;
-use p256::{PublicKey, SecretKey};
+use p256::{NonZeroScalar, PublicKey, SecretKey};
+use rand_core::CryptoRng;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -154,6 +156,11 @@ pub fn point_to_uncompressed(point: &PublicKey) -> [u8; UNCOMPRESSED_BYTES] {
         *to = *from;
     }
     out
+}
+
+/// Makes a private key: 32 bytes of the random source, big-endian, and 32 more while they are not one.
+pub fn generate_secret<R: CryptoRng + ?Sized>(rng: &mut R) -> SecretKey {
+    SecretKey::from(NonZeroScalar::generate_from_rng(rng))
 }
 
 /// Reads a private key: 32 bytes, big-endian, from 1 to the order less 1.
