@@ -15,8 +15,15 @@
 //! Deliberately absent: accounts, stored messages, TLS (a proxy in front has it), and log files.
 
 pub mod access_log;
+mod budget;
 pub mod config;
+mod connection;
+mod http;
+mod hub;
 pub mod ice;
+mod outbox;
 pub mod registry;
+mod server;
 
 pub use config::{Config, ConfigError};
+pub use server::{Deadlines, Server, ServerError};
