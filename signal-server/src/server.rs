@@ -189,7 +189,6 @@ async fn exchange(stream: TcpStream, peer: Peer, router: Router) {
         service.call(request.map(Body::new))
     });
     let connection = http1::Builder::new()
-        .keep_alive(false)
         .max_buf_size(HTTP_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
