@@ -251,3 +251,53 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::ClientId;
+    use crate::version::Version;
+
+    fn session() -> Session {
+        let side = Side {
+            client_id: ClientId::from_bytes([0; 20]),
+            fingerprint: [0; 32],
+            version: Version::OWN,
+        };
+        let outcome = Outcome {
+            sealing: Zeroizing::new([1; 32]),
+            opening: Zeroizing::new([1; 32]),
+            hash: [2; 32],
+        };
+        let prologue = Prologue {
+            initiator: side,
+            responder: side,
+        };
+        Session::new(Role::Initiator, prologue, &outcome)
+    }
+
+    #[test]
+    fn no_key_seals_or_opens_more_than_its_records() {
+        // Both directions have the same key here, so that the session opens its own records.
+        let mut session = session();
+        session.sealing.counter = KEY_RECORDS_MAX - 1;
+        session.opening.counter = KEY_RECORDS_MAX - 1;
+        let mut record = [0; 144];
+        assert_eq!(session.seal(&mut record, 0), Ok(144));
+        assert!(session.open(&mut record.clone()).is_ok());
+        assert_eq!(session.records(), KEY_RECORDS_MAX);
+        assert_eq!(session.seal(&mut record, 0), Err(SessionError::KeyUsedUp));
+        assert_eq!(session.open(&mut record), Err(SessionError::KeyUsedUp));
+        assert_eq!(session.open(&mut record), Err(SessionError::Closed));
+    }
+
+    #[test]
+    fn closing_erases_the_keys() {
+        let mut session = session();
+        assert_eq!(session.open(&mut [0; 144]), Err(SessionError::Record));
+        assert_eq!(
+            (session.sealing.key, session.opening.key),
+            ([0; 32], [0; 32])
+        );
+    }
+}

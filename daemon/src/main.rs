@@ -48,6 +48,11 @@ fn main() -> anyhow::Result<()> {
             info!("stopping");
             stop_in.send_replace(true);
         });
+        // Whoever waits for this unit may talk to it from now on: a bus that is not there yet, or a
+        // locked store, are states that it tells of, not reasons to wait.
+        if let Err(error) = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]) {
+            warn!(%error, "systemd could not be told that the daemon is ready");
+        }
         let mut serving = tokio::spawn(bus::serve(handle, bus));
         let mut running = std::pin::pin!(daemon.run(stop));
         let result = tokio::select! {

@@ -183,8 +183,8 @@ pub async fn run_to_end(program: &Path, args: &[&str], input: &str, wait_max: Du
     };
     let output = output??;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{name} {args:?} ended with {}: {said}", output.status);
+        let (printed, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        bail!("{name} {args:?} ended with {}: {printed}{said}", output.status);
     }
     String::from_utf8(output.stdout).context("standard output is not UTF-8")
 }

@@ -39,8 +39,8 @@ pub struct Side {
 /// Both sides, as every prologue of a session holds them.
 #[derive(Clone, Copy)]
 pub(super) struct Prologue {
-    initiator: Side,
-    responder: Side,
+    pub(super) initiator: Side,
+    pub(super) responder: Side,
 }
 
 impl Prologue {

@@ -44,7 +44,7 @@ enum Side {
         used: bool,
     },
     Invitee {
-        inviter: Card,
+        inviter: Box<Card>,
         /// The contact was made for this pairing and goes with it, unless the inviter may have
         /// stored this device already.
         new_contact: bool,
@@ -149,7 +149,7 @@ impl Engine {
             expires_boot_ms: now.boot_ms.saturating_add(ACCEPT_MS_MAX),
             expires_utc_ms: now.utc_ms.saturating_add(ACCEPT_MS_MAX),
             conn: None,
-            side: Side::Invitee { inviter: invite.card, new_contact, introduced: false, retry_at: None, failures: 0 },
+            side: Side::Invitee { inviter: Box::new(invite.card), new_contact, introduced: false, retry_at: None, failures: 0 },
         })?;
         let ops = contact.iter().cloned().map(Op::PutContact).collect();
         self.commit(ops, Pending::Accepted { request, pairing, contact });
@@ -201,7 +201,7 @@ impl Engine {
         if !online || pairing.conn.is_some() || pairing.state != PairingState::Connecting {
             return;
         }
-        let (card, via) = (inviter.clone(), Via::Invite(pairing.keys.token));
+        let (card, via) = (Card::clone(inviter), Via::Invite(pairing.keys.token));
         let session = new_session_id(rng);
         let link = self.open_conn(card, via, Purpose::Accepting(id), LinkRole::Offerer, session, now);
         if let Some(pairing) = self.pairings.get_mut(&id) {

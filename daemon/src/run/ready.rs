@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Now, Reply, Request, RequestError, RequestId,
-    Signal, SignalingState,
+    CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Reply, Request, RequestId, Signal,
+    SignalingState,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use kith_crypto::identity::SERVER_NAME_BYTES_MAX;
 use tokio_tungstenite::tungstenite::http::Uri;
 
+/// A DNS name of 253 bytes, a colon, a port.
+const SERVER_NAME_BYTES_MAX: usize = 259;
 const PLAIN_PORT: u16 = 80;
 const TLS_PORT: u16 = 443;
 

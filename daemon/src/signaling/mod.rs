@@ -198,12 +198,12 @@ impl Keeper {
             _ => return Err(End::Lost("the server did not begin with a challenge".to_owned())),
         };
         let signed = LoginChallenge { server_name: &address.name, nonce: &challenge.nonce };
-        let login = ToServer::Login(Login {
+        let login = ToServer::Login(Box::new(Login {
             version: Version::OWN,
             card: self.identity.card().clone(),
             instance: self.settings.instance,
             signature: self.identity.sign_login(&signed),
-        });
+        }));
         let login = login.encode().map_err(|error| lost(&error))?;
         socket.send(Message::Binary(login.into())).await.map_err(|error| lost(&error))?;
         match next(&mut socket).await? {

@@ -74,7 +74,9 @@ async fn show(then: Then) -> Result<()> {
     say(&format!("\n{latencies}, from the sender's disk to the receiver's"))?;
 
     if then == Then::StayUp {
-        invite_to_try(&[&alice, &bob])?;
+        invite_to_try(&alice, &to_bob.peer().await?)?;
+        invite_to_try(&bob, &to_alice.peer().await?)?;
+        say("\nCtrl-C ends both devices and removes what they stored.")?;
         std::future::pending::<()>().await;
     }
     Ok(())
@@ -96,17 +98,14 @@ async fn verify(to_bob: &Conversation, to_alice: &Conversation) -> Result<()> {
     Ok(())
 }
 
-fn invite_to_try(devices: &[&Device]) -> Result<()> {
+/// The lines that a reader can copy, for one device and the client id of its peer.
+fn invite_to_try(device: &Device, peer: &str) -> Result<()> {
     let kithctl = Programs::locate()?.path("kithctl");
-    say("\nBoth are running. In another terminal:\n")?;
-    for (device, peer) in devices.iter().zip(devices.iter().rev()) {
-        let line = format!("{} --bus-address {}", kithctl.display(), device.bus_address());
-        say(&format!("  # as {}", device.name()))?;
-        say(&format!("  {line} status"))?;
-        say(&format!("  {line} send {} \"hello\"", peer.name()))?;
-        say(&format!("  {line} watch\n"))?;
-    }
-    say("Ctrl-C ends them and removes what they stored.")
+    let line = format!("{} --bus-address {}", kithctl.display(), device.bus_address());
+    say(&format!("\nAs {}, in another terminal:", device.name()))?;
+    say(&format!("  {line} status"))?;
+    say(&format!("  {line} send {peer} \"hello\""))?;
+    say(&format!("  {line} watch"))
 }
 
 fn say(line: &str) -> Result<()> {
