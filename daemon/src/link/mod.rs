@@ -19,5 +19,7 @@
 //! TLS (the library has UDP only), TCP candidates, mDNS, and every channel but one.
 
 mod addresses;
+mod callbacks;
 mod remote;
+mod runtime;
 mod servers;
