@@ -26,6 +26,8 @@ mod remote;
 mod runtime;
 mod servers;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
