@@ -10,9 +10,7 @@ const RECORDS: u64 = 10_000;
 
 #[test]
 fn ten_thousand_records_are_sealed_and_opened_without_an_allocation() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let mut buf = vec![0; RECORD_BYTES_MAX];
     let body = [0x42; BODY_BYTES_MAX];
     let mut opened = 0;
@@ -29,11 +27,7 @@ fn ten_thousand_records_are_sealed_and_opened_without_an_allocation() {
                 ttl_s: None,
                 body: &body[..number as usize % BODY_BYTES_MAX],
             });
-            let (from, to) = if number % 2 == 0 {
-                (&mut at_a, &mut at_b)
-            } else {
-                (&mut at_b, &mut at_a)
-            };
+            let (from, to) = if number % 2 == 0 { (&mut at_a, &mut at_b) } else { (&mut at_b, &mut at_a) };
             let length = from.seal_frame(&frame, &mut buf).unwrap();
             if to.open_frame(&mut buf[..length]).unwrap() == Some(frame) {
                 opened += 1;
@@ -41,10 +35,7 @@ fn ten_thousand_records_are_sealed_and_opened_without_an_allocation() {
         }
     });
     assert_eq!(opened, RECORDS);
-    eprintln!(
-        "{opened} records sealed and opened, {} allocations",
-        counted.count_total
-    );
+    eprintln!("{opened} records sealed and opened, {} allocations", counted.count_total);
     assert_eq!(counted.count_total, 0);
 }
 

@@ -6,8 +6,8 @@ use hex_literal::hex;
 use kith_crypto::identity::{Card, IdentityError, LoginChallenge, PublicIdentity, verify_login};
 use kith_crypto::noise::{HandshakeState, NoiseError, Role};
 use kith_crypto::primitives::{
-    generate_secret, point_from_compressed, point_from_uncompressed, point_to_compressed,
-    point_to_uncompressed, secret_from_bytes,
+    generate_secret, point_from_compressed, point_from_uncompressed, point_to_compressed, point_to_uncompressed,
+    secret_from_bytes,
 };
 use kith_crypto::sealed::{self, Header, PayloadKind, SealedError, SessionId};
 use kith_crypto::version::Version;
@@ -89,10 +89,7 @@ fn points_are_parsed_in_one_encoding_only() {
         assert!(point_from_compressed(&vec![2; length]).is_err(), "{length}");
     }
     for length in [0, 1, 64, 66] {
-        assert!(
-            point_from_uncompressed(&vec![4; length]).is_err(),
-            "{length}"
-        );
+        assert!(point_from_uncompressed(&vec![4; length]).is_err(), "{length}");
     }
 }
 
@@ -131,10 +128,7 @@ fn a_card_refuses_any_change_and_another_length() {
         assert!(Card::parse(&changed).is_err(), "byte {at}");
     }
     assert_eq!(Card::parse(&card[..129]), Err(IdentityError::Length));
-    assert_eq!(
-        Card::parse(&[&card[..], &[0]].concat()),
-        Err(IdentityError::Length)
-    );
+    assert_eq!(Card::parse(&[&card[..], &[0]].concat()), Err(IdentityError::Length));
 }
 
 #[test]
@@ -160,15 +154,9 @@ fn a_high_s_is_refused() {
     card[66..].copy_from_slice(&signature);
     assert_eq!(Card::parse(&card), Err(IdentityError::Signature));
 
-    let challenge = LoginChallenge {
-        server_name: "signal.example",
-        nonce: &[7; 32],
-    };
+    let challenge = LoginChallenge { server_name: "signal.example", nonce: &[7; 32] };
     let signature = identity.sign_login(&challenge);
-    assert_eq!(
-        verify_login(identity.card(), &challenge, &signature),
-        Ok(())
-    );
+    assert_eq!(verify_login(identity.card(), &challenge, &signature), Ok(()));
     let refused = verify_login(identity.card(), &challenge, &high(signature));
     assert_eq!(refused, Err(IdentityError::Signature));
 }
@@ -178,36 +166,21 @@ fn signatures_are_low_and_the_same_each_time() {
     let challenges = (0..32u8).map(|byte| [byte; 32]);
     let identity = identity(1);
     for nonce in challenges {
-        let challenge = LoginChallenge {
-            server_name: "signal.example",
-            nonce: &nonce,
-        };
+        let challenge = LoginChallenge { server_name: "signal.example", nonce: &nonce };
         let signature = identity.sign_login(&challenge);
         assert_eq!(signature, identity.sign_login(&challenge));
         assert!(signature[32] < 0x80);
-        assert_eq!(
-            verify_login(identity.card(), &challenge, &signature),
-            Ok(())
-        );
+        assert_eq!(verify_login(identity.card(), &challenge, &signature), Ok(()));
     }
 }
 
 #[test]
 fn a_login_counts_for_one_server_one_nonce_and_one_device() {
     let (device, other) = (identity(1), identity(2));
-    let challenge = LoginChallenge {
-        server_name: "signal.example",
-        nonce: &[7; 32],
-    };
+    let challenge = LoginChallenge { server_name: "signal.example", nonce: &[7; 32] };
     let signature = device.sign_login(&challenge);
-    let elsewhere = LoginChallenge {
-        server_name: "signal.example:443",
-        ..challenge
-    };
-    let later = LoginChallenge {
-        nonce: &[8; 32],
-        ..challenge
-    };
+    let elsewhere = LoginChallenge { server_name: "signal.example:443", ..challenge };
+    let later = LoginChallenge { nonce: &[8; 32], ..challenge };
     assert!(verify_login(device.card(), &elsewhere, &signature).is_err());
     assert!(verify_login(device.card(), &later, &signature).is_err());
     assert!(verify_login(other.card(), &challenge, &signature).is_err());
@@ -238,22 +211,9 @@ fn noise_refuses_ephemeral_keys_in_another_encoding() {
 #[test]
 fn sealed_payloads_refuse_encapsulated_keys_in_another_encoding() {
     let (a, b) = (identity(1), identity(2));
-    let header = Header {
-        kind: PayloadKind::Offer,
-        session: SessionId([1; 16]),
-        index: 0,
-    };
+    let header = Header { kind: PayloadKind::Offer, session: SessionId([1; 16]), index: 0 };
     let mut payload = [0; sealed::OVERHEAD + 3];
-    sealed::seal(
-        &a,
-        b.public(),
-        header,
-        Version::OWN,
-        b"sdp",
-        &mut payload,
-        &mut seeded(3),
-    )
-    .unwrap();
+    sealed::seal(&a, b.public(), header, Version::OWN, b"sdp", &mut payload, &mut seeded(3)).unwrap();
     assert!(sealed::open(&b, a.public(), &mut payload.clone()).is_ok());
     let good = payload[21..86].try_into().unwrap();
     for (what, bytes) in bad_uncompressed(&good) {

@@ -20,11 +20,7 @@ const PLAINTEXT: [u8; 29] = hex!("4265617574792069732074727574682c20747275746820
 const ASSOCIATED: [u8; 7] = hex!("436f756e742d30");
 
 /// Mode auth.
-const AUTH: Mode<'static> = Mode {
-    is_auth: true,
-    psk: &[],
-    psk_id: &[],
-};
+const AUTH: Mode<'static> = Mode { is_auth: true, psk: &[], psk_id: &[] };
 
 struct Vector {
     mode: Mode<'static>,
@@ -41,10 +37,7 @@ struct Vector {
 fn vectors() -> [Vector; 3] {
     [
         Vector {
-            mode: Mode {
-                is_auth: false,
-                ..AUTH
-            },
+            mode: Mode { is_auth: false, ..AUTH },
             ikm_e: hex!("4270e54ffd08d79d5928020af4686d8f6b7d35dbe470265f1f5aa22816ce860e"),
             ikm_s: None,
             // Mode base has no sender's key; any will do.
@@ -62,13 +55,9 @@ fn vectors() -> [Vector; 3] {
         Vector {
             mode: AUTH,
             ikm_e: hex!("798d82a8d9ea19dbc7f2c6dfa54e8a6706f7cdc119db0813dacf8440ab37c857"),
-            ikm_s: Some(hex!(
-                "874baa0dcf93595a24a45a7f042e0d22d368747daaa7e19f80a802af19204ba8"
-            )),
+            ikm_s: Some(hex!("874baa0dcf93595a24a45a7f042e0d22d368747daaa7e19f80a802af19204ba8")),
             sk_s: hex!("1120ac99fb1fccc1e8230502d245719d1b217fe20505c7648795139d177f0de9"),
-            ikm_r: Some(hex!(
-                "7bc93bde8890d1fb55220e7f3b0c107ae7e6eda35ca4040bb6651284bf0747ee"
-            )),
+            ikm_r: Some(hex!("7bc93bde8890d1fb55220e7f3b0c107ae7e6eda35ca4040bb6651284bf0747ee")),
             sk_r: hex!("d929ab4be2e59f6954d6bedd93e638f02d4046cef21115b00cdda2acb2a4440e"),
             enc: hex!(
                 "042224f3ea800f7ec55c03f29fc9865f6ee27004f818fcbdc6dc68932c1e52e15b79e264a98f2c535ef06745f3d30862441415"
@@ -85,13 +74,9 @@ fn vectors() -> [Vector; 3] {
                 psk_id: &hex!("456e6e796e20447572696e206172616e204d6f726961"),
             },
             ikm_e: hex!("3c1fceb477ec954c8d58ef3249e4bb4c38241b5925b95f7486e4d9f1d0d35fbb"),
-            ikm_s: Some(hex!(
-                "6262031f040a9db853edd6f91d2272596eabbc78a2ed2bd643f770ecd0f19b82"
-            )),
+            ikm_s: Some(hex!("6262031f040a9db853edd6f91d2272596eabbc78a2ed2bd643f770ecd0f19b82")),
             sk_s: hex!("b0ed8721db6185435898650f7a677affce925aba7975a582653c4cb13c72d240"),
-            ikm_r: Some(hex!(
-                "abcc2da5b3fa81d8aabd91f7f800a8ccf60ec37b1b585a5d1d1ac77f258b6cca"
-            )),
+            ikm_r: Some(hex!("abcc2da5b3fa81d8aabd91f7f800a8ccf60ec37b1b585a5d1d1ac77f258b6cca")),
             sk_r: hex!("bdf4e2e587afdf0930644a0c45053889ebcadeca662d7c755a353d5b4e2a8394"),
             enc: hex!(
                 "046a1de3fc26a3d43f4e4ba97dbe24f7e99181136129c48fbe872d4743e2b131357ed4f29a7b317dc22509c7b00991ae990bf6"
@@ -104,39 +89,24 @@ fn vectors() -> [Vector; 3] {
     ]
 }
 
-const PAYLOAD: Payload<'static> = Payload {
-    msg: &PLAINTEXT,
-    aad: &ASSOCIATED,
-};
+const PAYLOAD: Payload<'static> = Payload { msg: &PLAINTEXT, aad: &ASSOCIATED };
 
 #[test]
 fn the_second_implementation_gives_the_vectors_of_the_rfc() {
     let mut run = 0;
     for vector in vectors() {
-        let (sender, receiver) = (
-            SecretKey::from_slice(&vector.sk_s).unwrap(),
-            SecretKey::from_slice(&vector.sk_r).unwrap(),
-        );
+        let (sender, receiver) =
+            (SecretKey::from_slice(&vector.sk_s).unwrap(), SecretKey::from_slice(&vector.sk_r).unwrap());
         for (ikm, expected) in [(vector.ikm_s, &sender), (vector.ikm_r, &receiver)] {
             if let Some(ikm) = ikm {
-                assert_eq!(
-                    independent::derive_key_pair(&ikm).to_bytes(),
-                    expected.to_bytes()
-                );
+                assert_eq!(independent::derive_key_pair(&ikm).to_bytes(), expected.to_bytes());
             }
         }
         let keys = (&sender, &receiver.public_key(), &vector.ikm_e[..]);
-        let (enc, ciphertext) =
-            independent::seal(AeadId::Aes128, vector.mode, keys, &INFO, PAYLOAD);
-        assert_eq!(
-            (&enc[..], &ciphertext[..]),
-            (&vector.enc[..], &vector.ciphertext[..])
-        );
+        let (enc, ciphertext) = independent::seal(AeadId::Aes128, vector.mode, keys, &INFO, PAYLOAD);
+        assert_eq!((&enc[..], &ciphertext[..]), (&vector.enc[..], &vector.ciphertext[..]));
         let keys = (&receiver, &sender.public_key(), &enc[..]);
-        let payload = Payload {
-            msg: &ciphertext,
-            aad: &ASSOCIATED,
-        };
+        let payload = Payload { msg: &ciphertext, aad: &ASSOCIATED };
         let opened = independent::open(AeadId::Aes128, vector.mode, keys, &INFO, payload);
         assert_eq!(opened.unwrap(), PLAINTEXT);
         run += 1;
@@ -147,10 +117,8 @@ fn the_second_implementation_gives_the_vectors_of_the_rfc() {
 #[test]
 fn the_crate_seals_what_the_second_implementation_seals() {
     for vector in vectors().into_iter().filter(|vector| vector.mode.is_auth) {
-        let (sender, receiver) = (
-            SecretKey::from_slice(&vector.sk_s).unwrap(),
-            SecretKey::from_slice(&vector.sk_r).unwrap(),
-        );
+        let (sender, receiver) =
+            (SecretKey::from_slice(&vector.sk_s).unwrap(), SecretKey::from_slice(&vector.sk_r).unwrap());
         let mut buf = PLAINTEXT;
         let (enc, tag) = one_shot::seal(
             &sender,
@@ -178,57 +146,25 @@ fn each_implementation_opens_what_the_other_seals() {
         let (public, remote) = (sender.public_key(), receiver.public_key());
         let mode = match round % 2 {
             0 => AUTH,
-            _ => Mode {
-                is_auth: true,
-                psk: &[0x77; 32],
-                psk_id: b"a token of 16 b.",
-            },
+            _ => Mode { is_auth: true, psk: &[0x77; 32], psk_id: b"a token of 16 b." },
         };
         let text = vec![round as u8; 40 * round];
         let info = vec![9; round];
 
         let mut buf = text.clone();
-        let (enc, tag) = one_shot::seal(
-            &sender,
-            &remote,
-            psk(&mode),
-            &info,
-            b"associated",
-            &mut buf,
-            &mut rng,
-        )
-        .unwrap();
+        let (enc, tag) =
+            one_shot::seal(&sender, &remote, psk(&mode), &info, b"associated", &mut buf, &mut rng).unwrap();
         buf.extend_from_slice(&tag);
-        let payload = Payload {
-            msg: &buf,
-            aad: b"associated",
-        };
-        let opened = independent::open(
-            AeadId::Aes256,
-            mode,
-            (&receiver, &public, &enc),
-            &info,
-            payload,
-        );
+        let payload = Payload { msg: &buf, aad: b"associated" };
+        let opened = independent::open(AeadId::Aes256, mode, (&receiver, &public, &enc), &info, payload);
         assert_eq!(opened.as_ref(), Some(&text));
 
-        let payload = Payload {
-            msg: &text,
-            aad: b"associated",
-        };
+        let payload = Payload { msg: &text, aad: b"associated" };
         let keys = (&sender, &remote, &[round as u8; 32][..]);
         let (enc, mut sealed) = independent::seal(AeadId::Aes256, mode, keys, &info, payload);
         let enc = enc.as_slice().try_into().unwrap();
         let (buf, tag) = sealed.split_last_chunk_mut().unwrap();
-        one_shot::open(
-            &receiver,
-            &public,
-            psk(&mode),
-            &info,
-            b"associated",
-            (enc, buf, tag),
-        )
-        .unwrap();
+        one_shot::open(&receiver, &public, psk(&mode), &info, b"associated", (enc, buf, tag)).unwrap();
         assert_eq!(buf, text);
     }
 }
@@ -237,26 +173,12 @@ fn each_implementation_opens_what_the_other_seals() {
 fn an_empty_psk_id_is_refused() {
     let mut rng = seeded(8);
     let (sender, receiver) = (generate_secret(&mut rng), generate_secret(&mut rng));
-    let psk = Some(Psk {
-        key: &[1; 32],
-        id: &[],
-    });
-    let refused = one_shot::seal(
-        &sender,
-        &receiver.public_key(),
-        psk,
-        &[],
-        &[],
-        &mut [0; 4],
-        &mut rng,
-    );
+    let psk = Some(Psk { key: &[1; 32], id: &[] });
+    let refused = one_shot::seal(&sender, &receiver.public_key(), psk, &[], &[], &mut [0; 4], &mut rng);
     assert!(refused.is_err());
 }
 
 fn psk<'a>(mode: &Mode<'a>) -> Option<Psk<'a>> {
     let key = mode.psk.try_into().ok()?;
-    Some(Psk {
-        key,
-        id: mode.psk_id,
-    })
+    Some(Psk { key, id: mode.psk_id })
 }

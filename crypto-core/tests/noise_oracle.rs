@@ -28,11 +28,8 @@ fn oracle(
     psk: Option<&[u8; 32]>,
 ) -> snow::HandshakeState {
     let own = own.to_bytes();
-    let mut builder = snow::Builder::new(name.parse().unwrap())
-        .prologue(prologue)
-        .unwrap()
-        .local_private_key(&own)
-        .unwrap();
+    let mut builder =
+        snow::Builder::new(name.parse().unwrap()).prologue(prologue).unwrap().local_private_key(&own).unwrap();
     if let Some(remote) = &remote {
         builder = builder.remote_public_key(remote).unwrap();
     }
@@ -53,10 +50,7 @@ fn drive(ours: &mut HandshakeState, theirs: &mut snow::HandshakeState) -> Vec<us
         let mut message = [0; 200];
         let written = if ours.is_my_turn() {
             let written = ours.write(&mut message, &mut rng).unwrap();
-            assert_eq!(
-                theirs.read_message(&message[..written], &mut []).unwrap(),
-                0
-            );
+            assert_eq!(theirs.read_message(&message[..written], &mut []).unwrap(), 0);
             written
         } else {
             let written = theirs.write_message(&[], &mut message).unwrap();
@@ -107,14 +101,7 @@ fn keys() -> (SecretKey, SecretKey) {
 fn kk_as_initiator_agrees_with_snow() {
     let (own, remote) = keys();
     let mut ours = HandshakeState::kk(Role::Initiator, PROLOGUE, &own, &remote.public_key());
-    let mut theirs = oracle(
-        KK,
-        Role::Responder,
-        PROLOGUE,
-        &remote,
-        Some(public(&own)),
-        None,
-    );
+    let mut theirs = oracle(KK, Role::Responder, PROLOGUE, &remote, Some(public(&own)), None);
     assert_eq!(drive(&mut ours, &mut theirs), [81, 81]);
     check_transport(ours, theirs);
 }
@@ -123,14 +110,7 @@ fn kk_as_initiator_agrees_with_snow() {
 fn kk_as_responder_agrees_with_snow() {
     let (own, remote) = keys();
     let mut ours = HandshakeState::kk(Role::Responder, PROLOGUE, &own, &remote.public_key());
-    let mut theirs = oracle(
-        KK,
-        Role::Initiator,
-        PROLOGUE,
-        &remote,
-        Some(public(&own)),
-        None,
-    );
+    let mut theirs = oracle(KK, Role::Initiator, PROLOGUE, &remote, Some(public(&own)), None);
     assert_eq!(drive(&mut ours, &mut theirs), [81, 81]);
     check_transport(ours, theirs);
 }
@@ -139,14 +119,7 @@ fn kk_as_responder_agrees_with_snow() {
 fn xkpsk3_as_initiator_agrees_with_snow() {
     let (own, remote) = keys();
     let mut ours = HandshakeState::xk_psk3_initiator(PROLOGUE, &own, &remote.public_key(), &PSK);
-    let mut theirs = oracle(
-        XK_PSK3,
-        Role::Responder,
-        PROLOGUE,
-        &remote,
-        None,
-        Some(&PSK),
-    );
+    let mut theirs = oracle(XK_PSK3, Role::Responder, PROLOGUE, &remote, None, Some(&PSK));
     assert_eq!(drive(&mut ours, &mut theirs), [81, 81, 97]);
     assert_eq!(theirs.get_remote_static().unwrap(), public(&own));
     check_transport(ours, theirs);
@@ -156,14 +129,7 @@ fn xkpsk3_as_initiator_agrees_with_snow() {
 fn xkpsk3_as_responder_agrees_with_snow() {
     let (own, remote) = keys();
     let mut ours = HandshakeState::xk_psk3_responder(PROLOGUE, &own, &PSK);
-    let mut theirs = oracle(
-        XK_PSK3,
-        Role::Initiator,
-        PROLOGUE,
-        &remote,
-        Some(public(&own)),
-        Some(&PSK),
-    );
+    let mut theirs = oracle(XK_PSK3, Role::Initiator, PROLOGUE, &remote, Some(public(&own)), Some(&PSK));
     assert_eq!(drive(&mut ours, &mut theirs), [81, 81, 97]);
     assert_eq!(*ours.remote_static().unwrap(), remote.public_key());
     check_transport(ours, theirs);
@@ -188,10 +154,7 @@ fn check_records(mut session: Session, mut theirs: snow::TransportState) {
         let sealed = session.seal(&mut record, 200).unwrap();
         assert_eq!(sealed, 512 + 16);
         let mut opened = [0xff; 1024];
-        assert_eq!(
-            theirs.read_message(&record[..sealed], &mut opened).unwrap(),
-            512
-        );
+        assert_eq!(theirs.read_message(&record[..sealed], &mut opened).unwrap(), 512);
         assert_eq!(opened[..200], [round; 200]);
         assert_eq!(opened[200..512], [0; 312]);
 
@@ -210,24 +173,14 @@ fn a_session_between_contacts_talks_to_snow() {
     let a_public = public(&SecretKey::from_slice(&a.to_secret_bytes()[32..]).unwrap());
     let prologue = prologue(1, initiator, responder);
     assert_eq!(prologue.len(), 131);
-    let mut theirs = oracle(
-        KK,
-        Role::Responder,
-        &prologue,
-        &secret,
-        Some(a_public),
-        None,
-    );
+    let mut theirs = oracle(KK, Role::Responder, &prologue, &secret, Some(a_public), None);
 
     let mut message = [0; 81];
     assert_eq!(ours.write(&mut message, &mut seeded(4)).unwrap(), 81);
     theirs.read_message(&message, &mut []).unwrap();
     theirs.write_message(&[], &mut message).unwrap();
     ours.read(&message).unwrap();
-    check_records(
-        ours.finish().unwrap(),
-        theirs.into_transport_mode().unwrap(),
-    );
+    check_records(ours.finish().unwrap(), theirs.into_transport_mode().unwrap());
 }
 
 #[test]
@@ -235,13 +188,7 @@ fn an_inviters_session_talks_to_snow() {
     let (inviter, invitee) = (identity(1), identity(2));
     let (initiator, responder) = (side(&invitee, 1), side(&inviter, 2));
     let invite = InviteSecret::from_bytes([9; 32]);
-    let mut ours = Handshake::inviting(
-        &inviter,
-        invitee.public(),
-        &invite.keys(),
-        initiator,
-        responder,
-    );
+    let mut ours = Handshake::inviting(&inviter, invitee.public(), &invite.keys(), initiator, responder);
     let secret = SecretKey::from_slice(&invitee.to_secret_bytes()[32..]).unwrap();
     let inviter_public = public(&SecretKey::from_slice(&inviter.to_secret_bytes()[32..]).unwrap());
     let mut psk = [0; 32];
@@ -249,14 +196,7 @@ fn an_inviters_session_talks_to_snow() {
         .expand(b"kith/1 invite noise psk", &mut psk)
         .unwrap();
     let prologue = prologue(2, initiator, responder);
-    let mut theirs = oracle(
-        XK_PSK3,
-        Role::Initiator,
-        &prologue,
-        &secret,
-        Some(inviter_public),
-        Some(&psk),
-    );
+    let mut theirs = oracle(XK_PSK3, Role::Initiator, &prologue, &secret, Some(inviter_public), Some(&psk));
 
     let mut message = [0; 97];
     theirs.write_message(&[], &mut message).unwrap();
@@ -265,38 +205,21 @@ fn an_inviters_session_talks_to_snow() {
     theirs.read_message(&message[..81], &mut []).unwrap();
     assert_eq!(theirs.write_message(&[], &mut message).unwrap(), 97);
     ours.read(&message).unwrap();
-    check_records(
-        ours.finish().unwrap(),
-        theirs.into_transport_mode().unwrap(),
-    );
+    check_records(ours.finish().unwrap(), theirs.into_transport_mode().unwrap());
 }
 
 #[test]
 fn another_prologue_or_psk_does_not_open() {
     let (own, remote) = keys();
     let mut ours = HandshakeState::kk(Role::Responder, b"another", &own, &remote.public_key());
-    let mut theirs = oracle(
-        KK,
-        Role::Initiator,
-        PROLOGUE,
-        &remote,
-        Some(public(&own)),
-        None,
-    );
+    let mut theirs = oracle(KK, Role::Initiator, PROLOGUE, &remote, Some(public(&own)), None);
     let mut message = [0; 81];
     theirs.write_message(&[], &mut message).unwrap();
     assert!(ours.read(&message).is_err());
     assert!(!ours.is_my_turn() && !ours.is_finished());
 
     let mut ours = HandshakeState::xk_psk3_responder(PROLOGUE, &own, &[1; 32]);
-    let mut theirs = oracle(
-        XK_PSK3,
-        Role::Initiator,
-        PROLOGUE,
-        &remote,
-        Some(public(&own)),
-        Some(&PSK),
-    );
+    let mut theirs = oracle(XK_PSK3, Role::Initiator, PROLOGUE, &remote, Some(public(&own)), Some(&PSK));
     let mut message = [0; 97];
     theirs.write_message(&[], &mut message).unwrap();
     ours.read(&message[..81]).unwrap();

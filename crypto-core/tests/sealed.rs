@@ -5,8 +5,8 @@ mod support;
 use kith_crypto::identity::Identity;
 use kith_crypto::invite::{InviteKeys, InviteSecret};
 use kith_crypto::sealed::{
-    BODY_BYTES_MAX, FIRST_OVERHEAD, Header, OVERHEAD, PayloadKind, SealedError, SessionId, open,
-    open_first, seal, seal_first,
+    BODY_BYTES_MAX, FIRST_OVERHEAD, Header, OVERHEAD, PayloadKind, SealedError, SessionId, open, open_first, seal,
+    seal_first,
 };
 use kith_crypto::version::Version;
 use support::{identity, seeded};
@@ -14,11 +14,7 @@ use support::{identity, seeded};
 const BODY: &[u8] = b"v=0 and the rest of an SDP";
 
 fn header(kind: PayloadKind) -> Header {
-    Header {
-        kind,
-        session: SessionId([0x5e; 16]),
-        index: 0x0102_0304,
-    }
+    Header { kind, session: SessionId([0x5e; 16]), index: 0x0102_0304 }
 }
 
 fn keys() -> InviteKeys {
@@ -27,16 +23,7 @@ fn keys() -> InviteKeys {
 
 fn sealed(from: &Identity, to: &Identity, kind: PayloadKind, body: &[u8]) -> Vec<u8> {
     let mut payload = vec![0; OVERHEAD + body.len()];
-    let length = seal(
-        from,
-        to.public(),
-        header(kind),
-        Version::OWN,
-        body,
-        &mut payload,
-        &mut seeded(5),
-    )
-    .unwrap();
+    let length = seal(from, to.public(), header(kind), Version::OWN, body, &mut payload, &mut seeded(5)).unwrap();
     assert_eq!(length, payload.len());
     payload
 }
@@ -44,17 +31,8 @@ fn sealed(from: &Identity, to: &Identity, kind: PayloadKind, body: &[u8]) -> Vec
 fn sealed_first(from: &Identity, to: &Identity, body: &[u8]) -> Vec<u8> {
     let mut payload = vec![0; FIRST_OVERHEAD + body.len()];
     let header = header(PayloadKind::FirstOffer);
-    let length = seal_first(
-        from,
-        to.public(),
-        &keys(),
-        header,
-        Version::OWN,
-        body,
-        &mut payload,
-        &mut seeded(5),
-    )
-    .unwrap();
+    let length =
+        seal_first(from, to.public(), &keys(), header, Version::OWN, body, &mut payload, &mut seeded(5)).unwrap();
     assert_eq!(length, payload.len());
     payload
 }
@@ -62,20 +40,12 @@ fn sealed_first(from: &Identity, to: &Identity, body: &[u8]) -> Vec<u8> {
 #[test]
 fn the_receiver_opens_what_was_sealed_for_it() {
     let (a, b) = (identity(1), identity(2));
-    for kind in [
-        PayloadKind::Offer,
-        PayloadKind::Answer,
-        PayloadKind::Candidate,
-        PayloadKind::Withdraw,
-    ] {
+    for kind in [PayloadKind::Offer, PayloadKind::Answer, PayloadKind::Candidate, PayloadKind::Withdraw] {
         for body in [BODY, b""] {
             let mut payload = sealed(&a, &b, kind, body);
             assert_eq!(Header::peek(&payload), Ok(header(kind)));
             let opened = open(&b, a.public(), &mut payload).unwrap();
-            assert_eq!(
-                (opened.header, opened.version, opened.body),
-                (header(kind), Version::OWN, body)
-            );
+            assert_eq!((opened.header, opened.version, opened.body), (header(kind), Version::OWN, body));
         }
     }
 }
@@ -87,10 +57,7 @@ fn the_inviter_opens_a_first_offer_and_learns_who_sent_it() {
     let first = open_first(&inviter, &keys(), &mut payload).unwrap();
     assert_eq!(first.card, *invitee.card());
     assert_eq!(first.opened.header, header(PayloadKind::FirstOffer));
-    assert_eq!(
-        (first.opened.version, first.opened.body),
-        (Version::OWN, BODY)
-    );
+    assert_eq!((first.opened.version, first.opened.body), (Version::OWN, BODY));
 }
 
 #[test]
@@ -122,18 +89,12 @@ fn any_other_length_is_refused() {
     let (a, b) = (identity(1), identity(2));
     let payload = sealed(&a, &b, PayloadKind::Offer, BODY);
     for length in 0..payload.len() {
-        assert!(
-            open(&b, a.public(), &mut payload[..length].to_vec()).is_err(),
-            "{length}"
-        );
+        assert!(open(&b, a.public(), &mut payload[..length].to_vec()).is_err(), "{length}");
     }
     assert!(open(&b, a.public(), &mut [&payload[..], &[0]].concat()).is_err());
     let payload = sealed_first(&a, &b, BODY);
     for length in (0..payload.len()).step_by(7) {
-        assert!(
-            open_first(&b, &keys(), &mut payload[..length].to_vec()).is_err(),
-            "{length}"
-        );
+        assert!(open_first(&b, &keys(), &mut payload[..length].to_vec()).is_err(), "{length}");
     }
 }
 
@@ -183,32 +144,14 @@ fn the_two_forms_are_not_mistaken_for_each_other() {
     let (a, b) = (identity(1), identity(2));
     let mut out = vec![0; 1024];
     let first = header(PayloadKind::FirstOffer);
-    let refused = seal(
-        &a,
-        b.public(),
-        first,
-        Version::OWN,
-        BODY,
-        &mut out,
-        &mut seeded(1),
-    );
+    let refused = seal(&a, b.public(), first, Version::OWN, BODY, &mut out, &mut seeded(1));
     assert_eq!(refused, Err(SealedError::Kind));
     let offer = header(PayloadKind::Offer);
-    let refused = seal_first(
-        &a,
-        b.public(),
-        &keys(),
-        offer,
-        Version::OWN,
-        BODY,
-        &mut out,
-        &mut seeded(1),
-    );
+    let refused = seal_first(&a, b.public(), &keys(), offer, Version::OWN, BODY, &mut out, &mut seeded(1));
     assert_eq!(refused, Err(SealedError::Kind));
     let refused = open(&b, a.public(), &mut sealed_first(&a, &b, BODY)).map(|_| ());
     assert_eq!(refused, Err(SealedError::Kind));
-    let refused =
-        open_first(&b, &keys(), &mut sealed(&a, &b, PayloadKind::Offer, BODY)).map(|_| ());
+    let refused = open_first(&b, &keys(), &mut sealed(&a, &b, PayloadKind::Offer, BODY)).map(|_| ());
     assert_eq!(refused, Err(SealedError::Kind));
     for unknown in [0, 6, 255] {
         assert_eq!(Header::peek(&[unknown; 21]), Err(SealedError::Kind));
@@ -222,31 +165,12 @@ fn a_body_over_the_limit_is_refused_on_both_sides() {
     let body = vec![0; BODY_BYTES_MAX + 1];
     let mut out = vec![0; OVERHEAD + body.len()];
     let offer = header(PayloadKind::Offer);
-    let refused = seal(
-        &a,
-        b.public(),
-        offer,
-        Version::OWN,
-        &body,
-        &mut out,
-        &mut seeded(1),
-    );
+    let refused = seal(&a, b.public(), offer, Version::OWN, &body, &mut out, &mut seeded(1));
     assert_eq!(refused, Err(SealedError::Length));
     out[0] = 1;
-    assert_eq!(
-        open(&b, a.public(), &mut out).map(|_| ()),
-        Err(SealedError::Length)
-    );
+    assert_eq!(open(&b, a.public(), &mut out).map(|_| ()), Err(SealedError::Length));
     let mut payload = sealed(&a, &b, PayloadKind::Offer, &body[1..]);
     assert!(open(&b, a.public(), &mut payload).is_ok());
-    let refused = seal(
-        &a,
-        b.public(),
-        offer,
-        Version::OWN,
-        BODY,
-        &mut out[..OVERHEAD],
-        &mut seeded(1),
-    );
+    let refused = seal(&a, b.public(), offer, Version::OWN, BODY, &mut out[..OVERHEAD], &mut seeded(1));
     assert_eq!(refused, Err(SealedError::NoSpace));
 }

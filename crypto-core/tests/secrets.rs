@@ -19,10 +19,7 @@ fn identities_print_their_public_name_only() {
     let identity = identity(1);
     let id = identity.client_id();
     assert_eq!(format!("{identity:?}"), format!("Identity({id}, ..)"));
-    assert_eq!(
-        format!("{:?}", identity.public()),
-        format!("PublicIdentity({id})")
-    );
+    assert_eq!(format!("{:?}", identity.public()), format!("PublicIdentity({id})"));
     assert_eq!(format!("{:?}", identity.card()), format!("Card({id})"));
     assert_eq!(format!("{id:?}"), id.to_string());
 }
@@ -32,10 +29,7 @@ fn invites_print_nothing() {
     let secret = InviteSecret::from_bytes([7; 32]);
     assert_eq!(format!("{secret:?}"), "InviteSecret(..)");
     assert_eq!(format!("{:?}", secret.keys()), "InviteKeys(..)");
-    let psk = Psk {
-        key: &[7; 32],
-        id: &[8; 16],
-    };
+    let psk = Psk { key: &[7; 32], id: &[8; 16] };
     assert_eq!(format!("{psk:?}"), "Psk(..)");
 }
 
@@ -44,10 +38,7 @@ fn handshakes_and_sessions_print_where_they_stand() {
     let (a, b) = (identity(1), identity(2));
     let sides = (side(&a, 1), side(&b, 2));
     let handshake = Handshake::paired(Role::Initiator, &a, b.public(), sides.0, sides.1);
-    assert_eq!(
-        format!("{handshake:?}"),
-        "Handshake(HandshakeState { role: Initiator, next: 0, .. })"
-    );
+    assert_eq!(format!("{handshake:?}"), "Handshake(HandshakeState { role: Initiator, next: 0, .. })");
     let mut rng = seeded(1);
     let (own, remote) = (generate_secret(&mut rng), generate_secret(&mut rng));
     let mut first = HandshakeState::kk(Role::Initiator, &[], &own, &remote.public_key());
@@ -58,10 +49,7 @@ fn handshakes_and_sessions_print_where_they_stand() {
     second.write(&mut message, &mut rng).unwrap();
     assert_eq!(format!("{:?}", second.finish().unwrap()), "Outcome(..)");
     let Pair { at_a, .. } = pair();
-    assert_eq!(
-        format!("{at_a:?}"),
-        "Session { role: Initiator, generation: 0, records: 0, .. }"
-    );
+    assert_eq!(format!("{at_a:?}"), "Session { role: Initiator, generation: 0, records: 0, .. }");
 }
 
 #[test]
@@ -69,17 +57,11 @@ fn keys_of_the_vault_print_nothing() {
     let id = ClientId::from_bytes([1; 20]);
     let master = MasterKey::derive(b"x", &id, &[0; 16], ITERATIONS_MIN).unwrap();
     assert_eq!(format!("{master:?}"), "MasterKey(..)");
-    assert_eq!(
-        format!("{:?}", master.key_encryption_key()),
-        "KeyEncryptionKey(..)"
-    );
+    assert_eq!(format!("{:?}", master.key_encryption_key()), "KeyEncryptionKey(..)");
     assert_eq!(format!("{:?}", master.backup_key()), "BackupKey(..)");
     let data = DataKey::generate(&mut seeded(1));
     assert_eq!(format!("{data:?}"), "DataKey(..)");
-    assert_eq!(
-        format!("{:?}", data.table(&id, "messages")),
-        "TableKey(\"messages\", ..)"
-    );
+    assert_eq!(format!("{:?}", data.table(&id, "messages")), "TableKey(\"messages\", ..)");
 }
 
 #[test]
@@ -95,16 +77,9 @@ fn messages_and_payloads_print_no_content() {
         ttl_s: None,
         body: b"dear diary",
     };
-    assert_eq!(
-        format!("{message:?}"),
-        "Message { number: 3, body_bytes: 10, .. }"
-    );
+    assert_eq!(format!("{message:?}"), "Message { number: 3, body_bytes: 10, .. }");
     let opened = Opened {
-        header: Header {
-            kind: PayloadKind::Candidate,
-            session: SessionId([0; 16]),
-            index: 1,
-        },
+        header: Header { kind: PayloadKind::Candidate, session: SessionId([0; 16]), index: 1 },
         version: Version::OWN,
         body: b"192.0.2.1",
     };

@@ -4,9 +4,7 @@ mod support;
 
 use kith_crypto::invite::InviteSecret;
 use kith_crypto::noise::{NoiseError, Role};
-use kith_crypto::session::{
-    Handshake, PLAINTEXT_BYTES_MAX, RECORD_BYTES_MAX, Session, SessionError,
-};
+use kith_crypto::session::{Handshake, PLAINTEXT_BYTES_MAX, RECORD_BYTES_MAX, Session, SessionError};
 use kith_crypto::version::Version;
 use kith_crypto::wire::{BODY_BYTES_MAX, Frame, Hello, Message};
 use support::{Pair, identity, pair, run, seeded, side};
@@ -36,15 +34,10 @@ const PING: Frame<'static> = Frame::Ping([7; 8]);
 
 #[test]
 fn both_ends_of_a_session_agree() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     assert!(at_a.is_initiator() && !at_b.is_initiator());
     assert_eq!(at_a.handshake_hash(), at_b.handshake_hash());
-    let hello = Frame::Hello(Hello {
-        version: Version::OWN,
-        incarnation: [3; 16],
-    });
+    let hello = Frame::Hello(Hello { version: Version::OWN, incarnation: [3; 16] });
     for _ in 0..3 {
         pass(&mut at_a, &mut at_b, &hello);
         pass(&mut at_b, &mut at_a, &PING);
@@ -90,12 +83,7 @@ fn a_handshake_needs_the_same_prologue_on_both_sides() {
     newer.1.version.minor = 1;
     let mut swapped = right;
     swapped.0.client_id = b.client_id();
-    for wrong in [
-        (side(&a, 9), right.1),
-        (right.0, side(&b, 9)),
-        newer,
-        swapped,
-    ] {
+    for wrong in [(side(&a, 9), right.1), (right.0, side(&b, 9)), newer, swapped] {
         let mut initiator = Handshake::paired(Role::Initiator, &a, b.public(), right.0, right.1);
         let mut responder = Handshake::paired(Role::Responder, &b, a.public(), wrong.0, wrong.1);
         let mut message = [0; 81];
@@ -112,22 +100,13 @@ fn a_handshake_refuses_messages_of_another_length_and_out_of_turn() {
     let sides = (side(&a, 1), side(&b, 2));
     let mut initiator = Handshake::paired(Role::Initiator, &a, b.public(), sides.0, sides.1);
     assert_eq!(initiator.read(&[0; 81]), Err(NoiseError::Turn.into()));
-    assert_eq!(
-        initiator.write(&mut [0; 80], &mut seeded(1)),
-        Err(NoiseError::NoSpace.into())
-    );
+    assert_eq!(initiator.write(&mut [0; 80], &mut seeded(1)), Err(NoiseError::NoSpace.into()));
     let mut message = [0; 82];
     assert_eq!(initiator.write(&mut message, &mut seeded(1)), Ok(81));
-    assert_eq!(
-        initiator.write(&mut message, &mut seeded(1)),
-        Err(NoiseError::Turn.into())
-    );
+    assert_eq!(initiator.write(&mut message, &mut seeded(1)), Err(NoiseError::Turn.into()));
     for length in [0, 80, 82] {
         let mut responder = Handshake::paired(Role::Responder, &b, a.public(), sides.0, sides.1);
-        assert_eq!(
-            responder.read(&message[..length]),
-            Err(NoiseError::Length.into())
-        );
+        assert_eq!(responder.read(&message[..length]), Err(NoiseError::Length.into()));
         assert_eq!(responder.read(&message[..81]), Err(NoiseError::Turn.into()));
     }
     assert!(initiator.finish().is_err());
@@ -150,9 +129,7 @@ fn each_byte_of_a_handshake_message_counts() {
 
 #[test]
 fn records_are_padded_to_a_few_lengths() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let mut buf = [0xcc; RECORD_BYTES_MAX];
     for (plaintext, record) in [
         (0, 144),
@@ -172,10 +149,7 @@ fn records_are_padded_to_a_few_lengths() {
         assert!(opened[..plaintext].iter().all(|byte| *byte == 0xcc));
         assert!(opened[plaintext..].iter().all(|byte| *byte == 0));
     }
-    assert_eq!(
-        at_a.seal(&mut buf, PLAINTEXT_BYTES_MAX + 1),
-        Err(SessionError::TooLong)
-    );
+    assert_eq!(at_a.seal(&mut buf, PLAINTEXT_BYTES_MAX + 1), Err(SessionError::TooLong));
     assert_eq!(at_a.seal(&mut buf[..143], 100), Err(SessionError::NoSpace));
     assert_eq!(at_a.seal(&mut buf, 100), Ok(144));
     assert!(at_b.open(&mut buf[..144]).is_ok());
@@ -183,9 +157,7 @@ fn records_are_padded_to_a_few_lengths() {
 
 #[test]
 fn the_longest_message_fits() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let message = Frame::Message(Message {
         id: [1; 16],
         conversation: [2; 16],
@@ -203,28 +175,18 @@ fn the_longest_message_fits() {
 
 #[test]
 fn a_repeated_record_closes_the_session() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let record = seal(&mut at_a, &PING);
     assert!(at_b.open_frame(&mut record.clone()).is_ok());
-    assert_eq!(
-        at_b.open_frame(&mut record.clone()),
-        Err(SessionError::Record)
-    );
+    assert_eq!(at_b.open_frame(&mut record.clone()), Err(SessionError::Record));
     let mut next = seal(&mut at_a, &PING);
     assert_eq!(at_b.open_frame(&mut next), Err(SessionError::Closed));
-    assert_eq!(
-        at_b.seal_frame(&PING, &mut [0; 200]),
-        Err(SessionError::Closed)
-    );
+    assert_eq!(at_b.seal_frame(&PING, &mut [0; 200]), Err(SessionError::Closed));
 }
 
 #[test]
 fn a_gap_closes_the_session() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let _lost = seal(&mut at_a, &PING);
     let mut next = seal(&mut at_a, &PING);
     assert_eq!(at_b.open_frame(&mut next), Err(SessionError::Record));
@@ -234,16 +196,10 @@ fn a_gap_closes_the_session() {
 #[test]
 fn any_flipped_bit_closes_the_session() {
     for at in 0..144 {
-        let Pair {
-            mut at_a, mut at_b, ..
-        } = pair();
+        let Pair { mut at_a, mut at_b, .. } = pair();
         let mut record = seal(&mut at_a, &PING);
         record[at] ^= 0x80;
-        assert_eq!(
-            at_b.open_frame(&mut record),
-            Err(SessionError::Record),
-            "byte {at}"
-        );
+        assert_eq!(at_b.open_frame(&mut record), Err(SessionError::Record), "byte {at}");
         assert_eq!(at_b.open(&mut record), Err(SessionError::Closed));
     }
 }
@@ -266,9 +222,7 @@ fn ones_own_record_does_not_open() {
 
 #[test]
 fn padding_that_is_not_zero_closes_the_session() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let mut buf = [0; 144];
     let plaintext = PING.encode(&mut buf).unwrap();
     buf[127] = 1;
@@ -280,19 +234,14 @@ fn padding_that_is_not_zero_closes_the_session() {
 
 #[test]
 fn an_unknown_optional_frame_is_skipped_and_another_closes_the_session() {
-    let Pair {
-        mut at_a, mut at_b, ..
-    } = pair();
+    let Pair { mut at_a, mut at_b, .. } = pair();
     let mut buf = [0; 144];
     buf[..5].copy_from_slice(&[0xff, 0, 2, 1, 1]);
     at_a.seal(&mut buf, 5).unwrap();
     assert_eq!(at_b.open_frame(&mut buf), Ok(None));
     buf[..5].copy_from_slice(&[0x7f, 0, 2, 1, 1]);
     at_a.seal(&mut buf, 5).unwrap();
-    assert!(matches!(
-        at_b.open_frame(&mut buf),
-        Err(SessionError::Frame(_))
-    ));
+    assert!(matches!(at_b.open_frame(&mut buf), Err(SessionError::Frame(_))));
     assert_eq!(at_b.open(&mut buf), Err(SessionError::Closed));
 }
 
@@ -308,9 +257,7 @@ fn rekey(pair: &mut Pair, round: u64) {
     let crossing = (seal(at_a, &PING), seal(at_b, &PING));
 
     let message = open_rekey(at_b, first);
-    let length = at_b
-        .answer_rekey(&message, b, a.public(), &mut out, &mut rng)
-        .unwrap();
+    let length = at_b.answer_rekey(&message, b, a.public(), &mut out, &mut rng).unwrap();
     let second = out[..length].to_vec();
     // The responder seals under the new key and still opens the old.
     let under_new = seal(at_b, &PING);
@@ -321,9 +268,7 @@ fn rekey(pair: &mut Pair, round: u64) {
 
     assert!(at_a.open_frame(&mut crossing.1.clone()).is_ok());
     let message = open_rekey(at_a, second);
-    let length = at_a
-        .finish_rekey(&message, a, b.public(), &mut out)
-        .unwrap();
+    let length = at_a.finish_rekey(&message, a, b.public(), &mut out).unwrap();
     let mut switch = out[..length].to_vec();
     assert!(!at_a.is_rekeying());
     assert!(at_a.open_frame(&mut under_new.clone()).is_ok());
@@ -368,18 +313,11 @@ fn a_session_of_an_invite_renews_its_keys_too() {
 
 #[test]
 fn only_the_initiator_starts_a_rekey_and_one_at_a_time() {
-    let Pair {
-        a,
-        b,
-        mut at_a,
-        mut at_b,
-    } = pair();
+    let Pair { a, b, mut at_a, mut at_b } = pair();
     let mut out = [0; 1024];
     let refused = at_b.start_rekey(&b, a.public(), &mut out, &mut seeded(1));
     assert_eq!(refused, Err(SessionError::OutOfPlace));
-    let length = at_a
-        .start_rekey(&a, b.public(), &mut out, &mut seeded(1))
-        .unwrap();
+    let length = at_a.start_rekey(&a, b.public(), &mut out, &mut seeded(1)).unwrap();
     let mut first = out[..length].to_vec();
     let refused = at_a.start_rekey(&a, b.public(), &mut out, &mut seeded(1));
     assert_eq!(refused, Err(SessionError::OutOfPlace));
@@ -391,24 +329,14 @@ fn only_the_initiator_starts_a_rekey_and_one_at_a_time() {
 #[test]
 fn a_rekey_step_out_of_its_place_closes_the_session() {
     let mut out = [0; 1024];
-    let Pair {
-        a,
-        b,
-        mut at_a,
-        mut at_b,
-    } = pair();
+    let Pair { a, b, mut at_a, mut at_b } = pair();
     assert_eq!(at_b.switch(), Err(SessionError::OutOfPlace));
     assert_eq!(at_b.open(&mut [0; 144]), Err(SessionError::Closed));
     let refused = at_a.finish_rekey(&[0; 81], &a, b.public(), &mut out);
     assert_eq!(refused, Err(SessionError::OutOfPlace));
     assert_eq!(at_a.seal(&mut out, 1), Err(SessionError::Closed));
 
-    let Pair {
-        a,
-        b,
-        mut at_a,
-        mut at_b,
-    } = pair();
+    let Pair { a, b, mut at_a, mut at_b } = pair();
     let refused = at_a.answer_rekey(&[0; 81], &a, b.public(), &mut out, &mut seeded(1));
     assert_eq!(refused, Err(SessionError::OutOfPlace));
     let mut changed = [4; 81];
@@ -420,20 +348,11 @@ fn a_rekey_step_out_of_its_place_closes_the_session() {
 
 #[test]
 fn a_changed_rekey_answer_closes_the_session() {
-    let Pair {
-        a,
-        b,
-        mut at_a,
-        mut at_b,
-    } = pair();
+    let Pair { a, b, mut at_a, mut at_b } = pair();
     let mut out = [0; 1024];
-    let length = at_a
-        .start_rekey(&a, b.public(), &mut out, &mut seeded(1))
-        .unwrap();
+    let length = at_a.start_rekey(&a, b.public(), &mut out, &mut seeded(1)).unwrap();
     let message = open_rekey(&mut at_b, out[..length].to_vec());
-    let length = at_b
-        .answer_rekey(&message, &b, a.public(), &mut out, &mut seeded(2))
-        .unwrap();
+    let length = at_b.answer_rekey(&message, &b, a.public(), &mut out, &mut seeded(2)).unwrap();
     let mut message = open_rekey(&mut at_a, out[..length].to_vec());
     message[80] ^= 1;
     let refused = at_a.finish_rekey(&message, &a, b.public(), &mut out);
@@ -443,12 +362,7 @@ fn a_changed_rekey_answer_closes_the_session() {
 
 #[test]
 fn a_rekey_needs_the_sessions_identities() {
-    let Pair {
-        a,
-        b,
-        mut at_a,
-        mut at_b,
-    } = pair();
+    let Pair { a, b, mut at_a, mut at_b } = pair();
     let other = identity(3);
     let mut out = [0; 1024];
     let refused = at_a.start_rekey(&a, other.public(), &mut out, &mut seeded(1));
@@ -460,38 +374,18 @@ fn a_rekey_needs_the_sessions_identities() {
 
 #[test]
 fn a_rekey_that_lacks_space_can_be_tried_again() {
-    let Pair {
-        a,
-        b,
-        mut at_a,
-        mut at_b,
-    } = pair();
+    let Pair { a, b, mut at_a, mut at_b } = pair();
     let mut out = [0; 1024];
     let mut rng = seeded(1);
-    assert!(
-        at_a.start_rekey(&a, b.public(), &mut out[..100], &mut rng)
-            .is_err()
-    );
+    assert!(at_a.start_rekey(&a, b.public(), &mut out[..100], &mut rng).is_err());
     assert!(!at_a.is_rekeying());
-    let length = at_a
-        .start_rekey(&a, b.public(), &mut out, &mut rng)
-        .unwrap();
+    let length = at_a.start_rekey(&a, b.public(), &mut out, &mut rng).unwrap();
     let message = open_rekey(&mut at_b, out[..length].to_vec());
-    assert!(
-        at_b.answer_rekey(&message, &b, a.public(), &mut out[..100], &mut rng)
-            .is_err()
-    );
-    let length = at_b
-        .answer_rekey(&message, &b, a.public(), &mut out, &mut rng)
-        .unwrap();
+    assert!(at_b.answer_rekey(&message, &b, a.public(), &mut out[..100], &mut rng).is_err());
+    let length = at_b.answer_rekey(&message, &b, a.public(), &mut out, &mut rng).unwrap();
     let message = open_rekey(&mut at_a, out[..length].to_vec());
-    assert!(
-        at_a.finish_rekey(&message, &a, b.public(), &mut out[..100])
-            .is_err()
-    );
-    let length = at_a
-        .finish_rekey(&message, &a, b.public(), &mut out)
-        .unwrap();
+    assert!(at_a.finish_rekey(&message, &a, b.public(), &mut out[..100]).is_err());
+    let length = at_a.finish_rekey(&message, &a, b.public(), &mut out).unwrap();
     assert_eq!(at_b.open_frame(&mut out[..length]), Ok(Some(Frame::Switch)));
     at_b.switch().unwrap();
     pass(&mut at_a, &mut at_b, &PING);

@@ -24,17 +24,7 @@ use support::Script;
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
 /// The blocks that the tests below check.
-const BLOCKS: [&str; 9] = [
-    "identities",
-    "invite",
-    "sealed",
-    "kk",
-    "rekey",
-    "xkpsk3",
-    "frames",
-    "message",
-    "vault",
-];
+const BLOCKS: [&str; 9] = ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "frames", "message", "vault"];
 
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
@@ -72,17 +62,11 @@ fn blocks() -> Vec<(&'static str, BTreeMap<String, Value>)> {
             let mut values = BTreeMap::new();
             for line in lines.lines() {
                 let (name, value) = line.split_once(" = ").unwrap();
-                let value = match value
-                    .strip_prefix('"')
-                    .and_then(|value| value.strip_suffix('"'))
-                {
+                let value = match value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) {
                     Some(text) => Value::Text(text.to_owned()),
                     None => Value::Bytes(from_hex(value)),
                 };
-                assert!(
-                    values.insert(name.to_owned(), value).is_none(),
-                    "{name} twice"
-                );
+                assert!(values.insert(name.to_owned(), value).is_none(), "{name} twice");
             }
             (name, values)
         })
@@ -91,32 +75,18 @@ fn blocks() -> Vec<(&'static str, BTreeMap<String, Value>)> {
 
 fn from_hex(hex: &str) -> Vec<u8> {
     assert!(hex.len().is_multiple_of(2), "{hex}");
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 impl Block {
     fn load(name: &'static str) -> Self {
-        let values = blocks()
-            .into_iter()
-            .find(|block| block.0 == name)
-            .unwrap()
-            .1;
-        Self {
-            name,
-            values,
-            seen: RefCell::default(),
-            wrong: RefCell::default(),
-        }
+        let values = blocks().into_iter().find(|block| block.0 == name).unwrap().1;
+        Self { name, values, seen: RefCell::default(), wrong: RefCell::default() }
     }
 
     fn value(&self, name: &str) -> &Value {
         self.seen.borrow_mut().push(name.to_owned());
-        self.values
-            .get(name)
-            .unwrap_or_else(|| panic!("{} lacks {name}", self.name))
+        self.values.get(name).unwrap_or_else(|| panic!("{} lacks {name}", self.name))
     }
 
     /// An input.
@@ -154,12 +124,7 @@ impl Block {
     /// Every vector was an input or an output, and every output was right.
     fn finish(self) {
         let wrong = self.wrong.into_inner();
-        assert!(
-            wrong.is_empty(),
-            "{} would be now:\n{}",
-            self.name,
-            wrong.join("\n")
-        );
+        assert!(wrong.is_empty(), "{} would be now:\n{}", self.name, wrong.join("\n"));
         let mut unseen = self.values;
         unseen.retain(|name, _| !self.seen.borrow().contains(name));
         assert!(unseen.is_empty(), "{}: not checked: {unseen:?}", self.name);
@@ -194,26 +159,8 @@ fn identities() {
     let block = Block::load("identities");
     let (a, b) = devices();
     for (device, names) in [
-        (
-            &a,
-            [
-                "a_secret",
-                "a_public",
-                "a_client_id",
-                "a_client_id_text",
-                "a_card",
-            ],
-        ),
-        (
-            &b,
-            [
-                "b_secret",
-                "b_public",
-                "b_client_id",
-                "b_client_id_text",
-                "b_card",
-            ],
-        ),
+        (&a, ["a_secret", "a_public", "a_client_id", "a_client_id_text", "a_card"]),
+        (&b, ["b_secret", "b_public", "b_client_id", "b_client_id_text", "b_card"]),
     ] {
         let [secret, public, id, text, card] = names;
         block.check(secret, &device.to_secret_bytes()[..]);
@@ -225,19 +172,10 @@ fn identities() {
         assert_eq!(shouted.parse(), Ok(device.client_id()));
     }
     block.check_text("safety_number", &safety_number(a.public(), b.public()));
-    assert_eq!(
-        safety_number(a.public(), b.public()),
-        safety_number(b.public(), a.public())
-    );
-    let challenge = LoginChallenge {
-        server_name: block.text("login_server"),
-        nonce: &block.bytes("login_nonce"),
-    };
+    assert_eq!(safety_number(a.public(), b.public()), safety_number(b.public(), a.public()));
+    let challenge = LoginChallenge { server_name: block.text("login_server"), nonce: &block.bytes("login_nonce") };
     block.check("login_signature", &a.sign_login(&challenge));
-    assert_eq!(
-        verify_login(a.card(), &challenge, &block.bytes("login_signature")),
-        Ok(())
-    );
+    assert_eq!(verify_login(a.card(), &challenge, &block.bytes("login_signature")), Ok(()));
     block.finish();
 }
 
@@ -286,25 +224,12 @@ fn sealed_payloads() {
     let (a, b) = devices();
     let body = block.text("body").to_owned();
     let session = SessionId(block.bytes("session_id"));
-    let header = |kind, index| Header {
-        kind,
-        session,
-        index,
-    };
+    let header = |kind, index| Header { kind, session, index };
 
     let mut out = [0; 1024];
     let mut rng = Script::new(&block.bytes::<32>("candidate_ikm"));
     let candidate = header(PayloadKind::Candidate, 7);
-    let length = sealed::seal(
-        &a,
-        b.public(),
-        candidate,
-        Version::OWN,
-        body.as_bytes(),
-        &mut out,
-        &mut rng,
-    )
-    .unwrap();
+    let length = sealed::seal(&a, b.public(), candidate, Version::OWN, body.as_bytes(), &mut out, &mut rng).unwrap();
     assert!(rng.is_done());
     block.check("candidate_payload", &out[..length]);
     let opened = sealed::open(&b, a.public(), &mut out[..length]).unwrap();
@@ -314,32 +239,17 @@ fn sealed_payloads() {
     let mut rng = Script::new(&block.bytes::<32>("first_offer_ikm"));
     let first = header(PayloadKind::FirstOffer, 0);
     let keys = invite_keys();
-    let length = sealed::seal_first(
-        &b,
-        a.public(),
-        &keys,
-        first,
-        Version::OWN,
-        body.as_bytes(),
-        &mut out,
-        &mut rng,
-    )
-    .unwrap();
+    let length =
+        sealed::seal_first(&b, a.public(), &keys, first, Version::OWN, body.as_bytes(), &mut out, &mut rng).unwrap();
     assert!(rng.is_done());
     block.check("first_offer_payload", &out[..length]);
     let opened = sealed::open_first(&a, &keys, &mut out[..length]).unwrap();
-    assert_eq!(
-        (opened.card, opened.opened.body),
-        (b.card().clone(), body.as_bytes())
-    );
+    assert_eq!((opened.card, opened.opened.body), (b.card().clone(), body.as_bytes()));
     block.finish();
 }
 
 fn hello(incarnation: u8) -> Frame<'static> {
-    Frame::Hello(Hello {
-        version: Version::OWN,
-        incarnation: [incarnation; 16],
-    })
+    Frame::Hello(Hello { version: Version::OWN, incarnation: [incarnation; 16] })
 }
 
 /// Each end's hello, as the first record under its present keys.
@@ -347,16 +257,10 @@ fn check_hellos(block: &Block, initiator: &mut Session, responder: &mut Session)
     let mut record = [0; 256];
     let length = initiator.seal_frame(&hello(1), &mut record).unwrap();
     block.check("initiator_record", &record[..length]);
-    assert_eq!(
-        responder.open_frame(&mut record[..length]),
-        Ok(Some(hello(1)))
-    );
+    assert_eq!(responder.open_frame(&mut record[..length]), Ok(Some(hello(1))));
     let length = responder.seal_frame(&hello(2), &mut record).unwrap();
     block.check("responder_record", &record[..length]);
-    assert_eq!(
-        initiator.open_frame(&mut record[..length]),
-        Ok(Some(hello(2)))
-    );
+    assert_eq!(initiator.open_frame(&mut record[..length]), Ok(Some(hello(2))));
 }
 
 /// The sides of a block, whose prologue is put together here from the page's words.
@@ -366,10 +270,7 @@ fn sides(block: &Block, mode: u8, initiator: &Identity, responder: &Identity) ->
         fingerprint: block.bytes(fingerprint),
         version: Version::OWN,
     };
-    let sides = (
-        side(initiator, "initiator_fingerprint"),
-        side(responder, "responder_fingerprint"),
-    );
+    let sides = (side(initiator, "initiator_fingerprint"), side(responder, "responder_fingerprint"));
     let prologue = [
         b"kith/1 session",
         &[mode][..],
@@ -384,12 +285,7 @@ fn sides(block: &Block, mode: u8, initiator: &Identity, responder: &Identity) ->
 }
 
 /// `snow` with a device's key and a fixed ephemeral key, in a block's prologue.
-fn oracle<'a>(
-    block: &Block,
-    name: &str,
-    keys: (&'a [u8], &'a [u8]),
-    prologue: &'a [u8],
-) -> snow::Builder<'a> {
+fn oracle<'a>(block: &Block, name: &str, keys: (&'a [u8], &'a [u8]), prologue: &'a [u8]) -> snow::Builder<'a> {
     let (own, ephemeral) = keys;
     assert_eq!(block.bytes::<131>("prologue"), prologue);
     snow::Builder::new(name.parse().unwrap())
@@ -401,11 +297,7 @@ fn oracle<'a>(
 }
 
 /// Two `snow` sides say the block's messages, byte for byte, and seal its first records.
-fn check_oracles(
-    block: &Block,
-    mut initiator: snow::HandshakeState,
-    mut responder: snow::HandshakeState,
-) {
+fn check_oracles(block: &Block, mut initiator: snow::HandshakeState, mut responder: snow::HandshakeState) {
     for number in 1.. {
         let mut message = [0; 97];
         let (writer, reader) = match number % 2 {
@@ -420,10 +312,7 @@ fn check_oracles(
         }
     }
     block.check("hash", initiator.get_handshake_hash());
-    for (from, name, incarnation) in [
-        (initiator, "initiator_record", 1),
-        (responder, "responder_record", 2),
-    ] {
+    for (from, name, incarnation) in [(initiator, "initiator_record", 1), (responder, "responder_record", 2)] {
         let mut plaintext = [0; 128];
         hello(incarnation).encode(&mut plaintext).unwrap();
         let mut record = [0; 144];
@@ -448,20 +337,8 @@ fn kk(block: &Block) -> (Session, Session) {
     let (initiator, responder) = sides(block, 1, &a, &b);
     let mut at_a = Handshake::paired(Role::Initiator, &a, b.public(), initiator, responder);
     let mut at_b = Handshake::paired(Role::Responder, &b, a.public(), initiator, responder);
-    pass(
-        block,
-        1,
-        &mut at_a,
-        &mut at_b,
-        &block.bytes::<32>("initiator_ephemeral"),
-    );
-    pass(
-        block,
-        2,
-        &mut at_b,
-        &mut at_a,
-        &block.bytes::<32>("responder_ephemeral"),
-    );
+    pass(block, 1, &mut at_a, &mut at_b, &block.bytes::<32>("initiator_ephemeral"));
+    pass(block, 2, &mut at_b, &mut at_a, &block.bytes::<32>("responder_ephemeral"));
     (at_a.finish().unwrap(), at_b.finish().unwrap())
 }
 
@@ -487,22 +364,11 @@ fn a_handshake_between_contacts() {
     let (own, other) = (agreement(&a), agreement(&b));
     let (own_public, other_public) = (uncompressed(&own), uncompressed(&other));
     let (own, other) = (own.to_bytes(), other.to_bytes());
-    let ephemerals: [[u8; 32]; 2] = [
-        block.bytes("initiator_ephemeral"),
-        block.bytes("responder_ephemeral"),
-    ];
+    let ephemerals: [[u8; 32]; 2] = [block.bytes("initiator_ephemeral"), block.bytes("responder_ephemeral")];
     let name = "Noise_KK_P256_AESGCM_SHA256";
-    let initiator = oracle(&block, name, (&own, &ephemerals[0]), &prologue)
-        .remote_public_key(&other_public)
-        .unwrap();
-    let responder = oracle(&block, name, (&other, &ephemerals[1]), &prologue)
-        .remote_public_key(&own_public)
-        .unwrap();
-    check_oracles(
-        &block,
-        initiator.build_initiator().unwrap(),
-        responder.build_responder().unwrap(),
-    );
+    let initiator = oracle(&block, name, (&own, &ephemerals[0]), &prologue).remote_public_key(&other_public).unwrap();
+    let responder = oracle(&block, name, (&other, &ephemerals[1]), &prologue).remote_public_key(&own_public).unwrap();
+    check_oracles(&block, initiator.build_initiator().unwrap(), responder.build_responder().unwrap());
     block.finish();
 }
 
@@ -527,22 +393,16 @@ fn a_new_key() {
 
     let mut out = [0; 256];
     let mut rng = Script::new(&block.bytes::<32>("initiator_ephemeral"));
-    let length = at_a
-        .start_rekey(&a, b.public(), &mut out, &mut rng)
-        .unwrap();
+    let length = at_a.start_rekey(&a, b.public(), &mut out, &mut rng).unwrap();
     block.check("message_1_record", &out[..length]);
     let message = rekey_message(&mut at_b, &mut out[..length]);
     block.check("message_1", &message);
     let mut rng = Script::new(&block.bytes::<32>("responder_ephemeral"));
-    let length = at_b
-        .answer_rekey(&message, &b, a.public(), &mut out, &mut rng)
-        .unwrap();
+    let length = at_b.answer_rekey(&message, &b, a.public(), &mut out, &mut rng).unwrap();
     block.check("message_2_record", &out[..length]);
     let message = rekey_message(&mut at_a, &mut out[..length]);
     block.check("message_2", &message);
-    let length = at_a
-        .finish_rekey(&message, &a, b.public(), &mut out)
-        .unwrap();
+    let length = at_a.finish_rekey(&message, &a, b.public(), &mut out).unwrap();
     block.check("switch_record", &out[..length]);
     assert_eq!(at_b.open_frame(&mut out[..length]), Ok(Some(Frame::Switch)));
     at_b.switch().unwrap();
@@ -558,17 +418,14 @@ fn a_handshake_after_an_invite() {
     let (inviter, invitee) = devices();
     let keys = invite_keys();
     let (initiator, responder) = sides(&block, 2, &invitee, &inviter);
-    let mut at_invitee =
-        Handshake::invited(&invitee, inviter.public(), &keys, initiator, responder);
-    let mut at_inviter =
-        Handshake::inviting(&inviter, invitee.public(), &keys, initiator, responder);
+    let mut at_invitee = Handshake::invited(&invitee, inviter.public(), &keys, initiator, responder);
+    let mut at_inviter = Handshake::inviting(&inviter, invitee.public(), &keys, initiator, responder);
     let ephemeral: [u8; 32] = block.bytes("initiator_ephemeral");
     pass(&block, 1, &mut at_invitee, &mut at_inviter, &ephemeral);
     let ephemeral: [u8; 32] = block.bytes("responder_ephemeral");
     pass(&block, 2, &mut at_inviter, &mut at_invitee, &ephemeral);
     pass(&block, 3, &mut at_invitee, &mut at_inviter, &[]);
-    let (mut at_invitee, mut at_inviter) =
-        (at_invitee.finish().unwrap(), at_inviter.finish().unwrap());
+    let (mut at_invitee, mut at_inviter) = (at_invitee.finish().unwrap(), at_inviter.finish().unwrap());
     block.check("hash", at_invitee.handshake_hash());
     block.check("hash", at_inviter.handshake_hash());
     check_hellos(&block, &mut at_invitee, &mut at_inviter);
@@ -579,15 +436,10 @@ fn a_handshake_after_an_invite() {
     let mut noise = HandshakeState::xk_psk3_responder(&prologue, &agreement(&inviter), &psk);
     noise.read(&block.bytes::<81>("message_1")).unwrap();
     let mut message = [0; 81];
-    noise
-        .write(&mut message, &mut Script::new(&ephemeral))
-        .unwrap();
+    noise.write(&mut message, &mut Script::new(&ephemeral)).unwrap();
     block.check("message_2", &message);
     noise.read(&block.bytes::<97>("message_3")).unwrap();
-    assert_eq!(
-        noise.remote_static(),
-        Some(&agreement(&invitee).public_key())
-    );
+    assert_eq!(noise.remote_static(), Some(&agreement(&invitee).public_key()));
     block.finish();
 }
 
@@ -606,31 +458,13 @@ fn frames() {
         ttl_s: Some(86_400),
         body: "Grüße".as_bytes(),
     };
-    let plain = Message {
-        clock_trusted: false,
-        reply_to: None,
-        ttl_s: None,
-        body: &[],
-        ..message
-    };
+    let plain = Message { clock_trusted: false, reply_to: None, ttl_s: None, body: &[], ..message };
     let frames = [
         ("hello", hello(1)),
         ("message", Frame::Message(message)),
         ("message_without_options", Frame::Message(plain)),
-        (
-            "ack",
-            Frame::Ack(Ack {
-                id: [0x10; 16],
-                hash: [0x12; 32],
-            }),
-        ),
-        (
-            "introduce",
-            Frame::Introduce(Introduce {
-                card: a.card().clone(),
-                name: "Anna",
-            }),
-        ),
+        ("ack", Frame::Ack(Ack { id: [0x10; 16], hash: [0x12; 32] })),
+        ("introduce", Frame::Introduce(Introduce { card: a.card().clone(), name: "Anna" })),
         ("paired", Frame::Paired { name: "Bärbel" }),
         ("rekey", Frame::Rekey(&[0x13; 81])),
         ("switch", Frame::Switch),
@@ -652,12 +486,7 @@ fn a_message_hash() {
     let block = Block::load("message");
     let number = u64::from_be_bytes(block.bytes("number"));
     let body = block.text("body");
-    let hash = kith_crypto::wire::message_hash(
-        &block.bytes("id"),
-        number,
-        block.text("content_type"),
-        body.as_bytes(),
-    );
+    let hash = kith_crypto::wire::message_hash(&block.bytes("id"), number, block.text("content_type"), body.as_bytes());
     block.check("hash", &hash);
     block.finish();
 }
@@ -672,20 +501,11 @@ fn a_vault() {
 
     let full_salt = [b"kith/1 vault", &client_id.as_bytes()[..], &salt].concat();
     let mut master = [0; 32];
-    pbkdf2_sha256(
-        personal_hash.as_bytes(),
-        &full_salt,
-        iterations,
-        &mut master,
-    );
+    pbkdf2_sha256(personal_hash.as_bytes(), &full_salt, iterations, &mut master);
     block.check("master_key", &master);
     let expand = |key: &[u8], info: &[u8]| derive::<1>(&[], key, &[info])[0];
-    block.check(
-        "key_encryption_key",
-        &expand(&master, b"kith/1 vault key-encryption key"),
-    );
-    let derived =
-        MasterKey::derive(personal_hash.as_bytes(), &client_id, &salt, iterations).unwrap();
+    block.check("key_encryption_key", &expand(&master, b"kith/1 vault key-encryption key"));
+    let derived = MasterKey::derive(personal_hash.as_bytes(), &client_id, &salt, iterations).unwrap();
     block.check("backup_key", derived.backup_key().as_bytes());
 
     let data_key: [u8; 32] = block.bytes("data_key");
@@ -704,9 +524,7 @@ fn a_vault() {
     let mut buf = [0; 128];
     buf[13..13 + value.len()].copy_from_slice(value);
     let mut rng = Script::new(&block.bytes::<12>("value_nonce"));
-    let length = table
-        .seal(&row_key, &mut buf, value.len(), &mut rng)
-        .unwrap();
+    let length = table.seal(&row_key, &mut buf, value.len(), &mut rng).unwrap();
     block.check("sealed_value", &buf[..length]);
     assert_eq!(table.open(&row_key, &mut buf[..length]).unwrap(), value);
     block.check("row_tag", &table.row_tag(&block.bytes::<16>("row_tag_of")));

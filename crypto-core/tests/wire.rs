@@ -5,8 +5,8 @@ mod support;
 use kith_crypto::identity::Card;
 use kith_crypto::version::Version;
 use kith_crypto::wire::{
-    Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Frame, Hello, Introduce, Message, NAME_BYTES_MAX,
-    WireError, message_hash, tlv,
+    Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Frame, Hello, Introduce, Message, NAME_BYTES_MAX, WireError,
+    message_hash, tlv,
 };
 use proptest::prelude::*;
 use support::identity;
@@ -57,19 +57,10 @@ impl MessageParts {
 impl Parts {
     fn frame<'a>(&'a self, card: &Card) -> Frame<'a> {
         match self {
-            Self::Hello(version, incarnation) => Frame::Hello(Hello {
-                version: *version,
-                incarnation: *incarnation,
-            }),
+            Self::Hello(version, incarnation) => Frame::Hello(Hello { version: *version, incarnation: *incarnation }),
             Self::Message(parts) => Frame::Message(parts.message()),
-            Self::Ack(id, hash) => Frame::Ack(Ack {
-                id: *id,
-                hash: *hash,
-            }),
-            Self::Introduce(name) => Frame::Introduce(Introduce {
-                card: card.clone(),
-                name,
-            }),
+            Self::Ack(id, hash) => Frame::Ack(Ack { id: *id, hash: *hash }),
+            Self::Introduce(name) => Frame::Introduce(Introduce { card: card.clone(), name }),
             Self::Paired(name) => Frame::Paired { name },
             Self::Rekey(message) => Frame::Rekey(message),
             Self::Switch => Frame::Switch,
@@ -87,36 +78,15 @@ fn message_parts() -> impl Strategy<Value = MessageParts> {
         any::<(Option<[u8; 16]>, Option<u32>)>(),
         prop::collection::vec(any::<u8>(), 0..1000),
     )
-        .prop_map(
-            |(
-                (id, conversation, numbers, clock_trusted),
-                content_type,
-                (reply_to, ttl_s),
-                body,
-            )| {
-                MessageParts {
-                    id,
-                    conversation,
-                    numbers,
-                    clock_trusted,
-                    content_type,
-                    reply_to,
-                    ttl_s,
-                    body,
-                }
-            },
-        )
+        .prop_map(|((id, conversation, numbers, clock_trusted), content_type, (reply_to, ttl_s), body)| {
+            MessageParts { id, conversation, numbers, clock_trusted, content_type, reply_to, ttl_s, body }
+        })
 }
 
 fn parts() -> impl Strategy<Value = Parts> {
-    let version = any::<(u8, u8, u32)>().prop_map(|(major, minor, features)| Version {
-        major,
-        minor,
-        features,
-    });
+    let version = any::<(u8, u8, u32)>().prop_map(|(major, minor, features)| Version { major, minor, features });
     prop_oneof![
-        (version, any::<[u8; 16]>())
-            .prop_map(|(version, incarnation)| Parts::Hello(version, incarnation)),
+        (version, any::<[u8; 16]>()).prop_map(|(version, incarnation)| Parts::Hello(version, incarnation)),
         message_parts().prop_map(Parts::Message),
         any::<([u8; 16], [u8; 32])>().prop_map(|(id, hash)| Parts::Ack(id, hash)),
         "\\PC{0,16}".prop_map(Parts::Introduce),
@@ -209,10 +179,7 @@ fn message<'a>(content_type: &'a str, body: &'a [u8]) -> Message<'a> {
 fn what_is_over_its_limit_is_neither_written_nor_read() {
     let mut out = vec![0; 20_000];
     let long = "n".repeat(NAME_BYTES_MAX + 1);
-    assert_eq!(
-        Frame::Paired { name: &long }.encode(&mut out),
-        Err(WireError::TooLong)
-    );
+    assert_eq!(Frame::Paired { name: &long }.encode(&mut out), Err(WireError::TooLong));
     assert!(Frame::Paired { name: &long[1..] }.encode(&mut out).is_ok());
     let length = tlv::write(0x05, &[&[65], long.as_bytes()].concat(), &mut out).unwrap();
     assert_eq!(Frame::decode(&out[..length]), Err(WireError::TooLong));
@@ -226,38 +193,17 @@ fn what_is_over_its_limit_is_neither_written_nor_read() {
     assert_eq!(Frame::decode(&out[..length]), Err(WireError::TooLong));
 
     let content_type = format!("text/{}", "x".repeat(CONTENT_TYPE_BYTES_MAX - 4));
-    assert_eq!(
-        Frame::Message(message(&content_type, b"")).encode(&mut out),
-        Err(WireError::TooLong)
-    );
+    assert_eq!(Frame::Message(message(&content_type, b"")).encode(&mut out), Err(WireError::TooLong));
 }
 
 #[test]
 fn a_content_type_has_the_form_of_rfc_6838() {
     let mut out = [0; 256];
-    for good in [
-        "text/plain",
-        "a/b",
-        "application/vnd.kith.position+json",
-        "x/y_!#$&-^_.+1",
-    ] {
-        assert!(
-            Frame::Message(message(good, b"")).encode(&mut out).is_ok(),
-            "{good}"
-        );
+    for good in ["text/plain", "a/b", "application/vnd.kith.position+json", "x/y_!#$&-^_.+1"] {
+        assert!(Frame::Message(message(good, b"")).encode(&mut out).is_ok(), "{good}");
     }
-    for bad in [
-        "",
-        "/",
-        "text",
-        "text/",
-        "/plain",
-        "text/plain; charset=utf-8",
-        "te xt/plain",
-        "a/b/c",
-        "ä/b",
-        ".a/b",
-    ] {
+    for bad in ["", "/", "text", "text/", "/plain", "text/plain; charset=utf-8", "te xt/plain", "a/b/c", "ä/b", ".a/b"]
+    {
         let refused = Frame::Message(message(bad, b"")).encode(&mut out);
         assert_eq!(refused, Err(WireError::ContentType), "{bad}");
     }
@@ -267,14 +213,8 @@ fn a_content_type_has_the_form_of_rfc_6838() {
 fn an_unknown_optional_kind_is_none_and_another_an_error() {
     assert_eq!(Frame::decode(&[0xff, 0, 0]), Ok(None));
     assert_eq!(Frame::decode(&[0x81, 0, 1, 9]), Ok(None));
-    assert_eq!(
-        Frame::decode(&[0x7f, 0, 0]),
-        Err(WireError::UnknownKind(0x7f))
-    );
-    assert_eq!(
-        Frame::decode(&[0x09, 0, 0]),
-        Err(WireError::UnknownKind(0x09))
-    );
+    assert_eq!(Frame::decode(&[0x7f, 0, 0]), Err(WireError::UnknownKind(0x7f)));
+    assert_eq!(Frame::decode(&[0x09, 0, 0]), Err(WireError::UnknownKind(0x09)));
     assert_eq!(Frame::decode(&[0x07, 0, 1, 0]), Err(WireError::Malformed));
     assert_eq!(Frame::decode(&[0x07, 0]), Err(WireError::Truncated));
 }
@@ -282,21 +222,14 @@ fn an_unknown_optional_kind_is_none_and_another_an_error() {
 #[test]
 fn an_introduction_with_a_changed_card_is_refused() {
     let identity = identity(1);
-    let introduce = Frame::Introduce(Introduce {
-        card: identity.card().clone(),
-        name: "Ann",
-    });
+    let introduce = Frame::Introduce(Introduce { card: identity.card().clone(), name: "Ann" });
     let bytes = encoded(&introduce);
     assert_eq!(bytes.len(), 3 + 130 + 1 + 3);
     assert_eq!(bytes[3..133], *identity.card().as_bytes());
     for at in (3..133).step_by(9) {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        assert_eq!(
-            Frame::decode(&changed),
-            Err(WireError::Malformed),
-            "byte {at}"
-        );
+        assert_eq!(Frame::decode(&changed), Err(WireError::Malformed), "byte {at}");
     }
 }
 

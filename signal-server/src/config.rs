@@ -144,10 +144,8 @@ impl Config {
     /// # Errors
     /// It cannot be read, or [`parse`](Self::parse) refuses it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         Self::parse(&text, credentials.as_deref())
     }
@@ -166,12 +164,7 @@ impl Config {
             return Err(ConfigError::NoName);
         }
         check_range("connections_max", file.connections_max, 1, CONNECTIONS_MAX)?;
-        check_range(
-            "ice.lifetime_s",
-            file.ice.lifetime_s,
-            LIFETIME_S_MIN,
-            LIFETIME_S_MAX,
-        )?;
+        check_range("ice.lifetime_s", file.ice.lifetime_s, LIFETIME_S_MIN, LIFETIME_S_MAX)?;
         check_urls("ice.stun", &file.ice.stun, &["stun:", "stuns:"])?;
         check_urls("ice.turn", &file.ice.turn, &["turn:", "turns:"])?;
         Ok(Self {
@@ -193,17 +186,9 @@ impl Config {
     pub fn ice(&self, label_key: LabelKey) -> Result<Ice, ConfigError> {
         let turn = match &self.turn_secret {
             None => None,
-            Some(path) => Some(Turn {
-                urls: self.turn.clone(),
-                secret: read_secret(path)?,
-            }),
+            Some(path) => Some(Turn { urls: self.turn.clone(), secret: read_secret(path)? }),
         };
-        Ok(Ice::new(
-            self.stun.clone(),
-            turn,
-            self.lifetime_s,
-            label_key,
-        ))
+        Ok(Ice::new(self.stun.clone(), turn, self.lifetime_s, label_key))
     }
 }
 
@@ -212,20 +197,14 @@ const fn connections_default() -> u32 {
 }
 
 fn value(key: &'static str, problem: impl Into<String>) -> ConfigError {
-    ConfigError::Value {
-        key,
-        problem: problem.into(),
-    }
+    ConfigError::Value { key, problem: problem.into() }
 }
 
 fn check_range(key: &'static str, number: u32, min: u32, max: u32) -> Result<(), ConfigError> {
     if (min..=max).contains(&number) {
         Ok(())
     } else {
-        Err(value(
-            key,
-            format!("{number} is not between {min} and {max}"),
-        ))
+        Err(value(key, format!("{number} is not between {min} and {max}")))
     }
 }
 
@@ -234,16 +213,12 @@ fn check_urls(key: &'static str, urls: &[String], schemes: &[&str]) -> Result<()
         return Err(value(key, format!("at most {ICE_URLS_MAX} URLs")));
     }
     for url in urls {
-        let known = schemes.iter().any(|scheme| {
-            url.strip_prefix(scheme)
-                .is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
-        });
+        let known = schemes
+            .iter()
+            .any(|scheme| url.strip_prefix(scheme).is_some_and(|host| !host.is_empty() && !host.starts_with('/')));
         if !known || url.len() > ICE_TEXT_BYTES_MAX {
             let schemes = schemes.join(" or ");
-            return Err(value(
-                key,
-                format!("\"{url}\" is not of the form {schemes}host[:port]"),
-            ));
+            return Err(value(key, format!("\"{url}\" is not of the form {schemes}host[:port]")));
         }
     }
     Ok(())
@@ -251,10 +226,7 @@ fn check_urls(key: &'static str, urls: &[String], schemes: &[&str]) -> Result<()
 
 fn server_names(names: Vec<String>) -> Result<Vec<String>, ConfigError> {
     if names.len() > SERVER_NAMES_MAX {
-        return Err(value(
-            "server_names",
-            format!("at most {SERVER_NAMES_MAX} names"),
-        ));
+        return Err(value("server_names", format!("at most {SERVER_NAMES_MAX} names")));
     }
     for name in &names {
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b'@';
@@ -268,22 +240,15 @@ fn server_names(names: Vec<String>) -> Result<Vec<String>, ConfigError> {
 
 fn notice(logging: Logging) -> Result<Notice, ConfigError> {
     let (mode, standard) = match logging.mode {
-        Mode::Active => (
-            LoggingMode::Active,
-            "When a device comes and goes is logged with a shortened network address.",
-        ),
+        Mode::Active => {
+            (LoggingMode::Active, "When a device comes and goes is logged with a shortened network address.")
+        }
         Mode::Disabled => (LoggingMode::Disabled, "Connections are not logged."),
-        Mode::Debug => (
-            LoggingMode::Debug,
-            "When a device comes and goes is logged with its full network address.",
-        ),
+        Mode::Debug => (LoggingMode::Debug, "When a device comes and goes is logged with its full network address."),
     };
     let text = logging.text.unwrap_or_else(|| standard.to_owned());
     if text.len() > TEXT_BYTES_MAX {
-        return Err(value(
-            "logging.text",
-            format!("at most {TEXT_BYTES_MAX} bytes"),
-        ));
+        return Err(value("logging.text", format!("at most {TEXT_BYTES_MAX} bytes")));
     }
     Ok(Notice { mode, text })
 }
@@ -292,10 +257,7 @@ fn secret_path(ice: &IceTable, credentials: Option<&Path>) -> Result<Option<Path
     let key = "ice.turn_secret_file";
     let path = match (&ice.turn_secret_file, &ice.turn_secret_credential) {
         (Some(_), Some(_)) => {
-            return Err(value(
-                key,
-                "set either this or turn_secret_credential, not both",
-            ));
+            return Err(value(key, "set either this or turn_secret_credential, not both"));
         }
         (Some(path), None) if path.is_absolute() => Some(path.clone()),
         (Some(_), None) => return Err(value(key, "the path must be absolute")),
@@ -304,21 +266,14 @@ fn secret_path(ice: &IceTable, credentials: Option<&Path>) -> Result<Option<Path
             if name.is_empty() || name.starts_with('.') || name.contains('/') {
                 return Err(value(key, "a credential's name has no path"));
             }
-            let folder = credentials.ok_or_else(|| {
-                value(
-                    key,
-                    "there are no credentials; run under systemd with LoadCredential=",
-                )
-            })?;
+            let folder = credentials
+                .ok_or_else(|| value(key, "there are no credentials; run under systemd with LoadCredential="))?;
             Some(folder.join(name))
         }
         (None, None) => None,
     };
     match (ice.turn.is_empty(), path) {
-        (false, None) => Err(value(
-            key,
-            "ice.turn needs a secret shared with the TURN server",
-        )),
+        (false, None) => Err(value(key, "ice.turn needs a secret shared with the TURN server")),
         (true, Some(_)) => Err(value("ice.turn", "a secret is set, but no TURN URL")),
         (_, path) => Ok(path),
     }
@@ -327,16 +282,9 @@ fn secret_path(ice: &IceTable, credentials: Option<&Path>) -> Result<Option<Path
 fn read_secret(path: &Path) -> Result<TurnSecret, ConfigError> {
     let bytes = std::fs::read(path)
         .map(Zeroizing::new)
-        .map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-    TurnSecret::new(bytes.trim_ascii_end()).ok_or_else(|| {
-        value(
-            "ice.turn_secret_file",
-            format!("{} is empty", path.display()),
-        )
-    })
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    TurnSecret::new(bytes.trim_ascii_end())
+        .ok_or_else(|| value("ice.turn_secret_file", format!("{} is empty", path.display())))
 }
 
 #[cfg(test)]

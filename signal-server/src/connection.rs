@@ -45,9 +45,7 @@ pub(crate) async fn serve(stream: TcpStream, read: &[u8], address: IpAddr, hub: 
         .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let socket =
-        WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config))
-            .await;
+    let socket = WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await;
     let mut nonce = [0; 32];
     if let Err(error) = getrandom::fill(&mut nonce) {
         tracing::error!(%error, "no randomness for a challenge");
@@ -57,10 +55,7 @@ pub(crate) async fn serve(stream: TcpStream, read: &[u8], address: IpAddr, hub: 
     let now = Instant::now();
     let connection = Connection {
         socket,
-        phase: Phase::Challenged {
-            nonce,
-            until: now + hub.deadlines.login,
-        },
+        phase: Phase::Challenged { nonce, until: now + hub.deadlines.login },
         hub,
         id,
         outbox,
@@ -108,10 +103,7 @@ enum End {
 impl Connection {
     async fn run(mut self) {
         if let Phase::Challenged { nonce, .. } = self.phase {
-            let challenge = Challenge {
-                version: Version::OWN,
-                nonce,
-            };
+            let challenge = Challenge { version: Version::OWN, nonce };
             hub::push(&self.outbox, &ToDevice::Challenge(challenge));
         }
         let end = self.talk().await;
@@ -132,8 +124,7 @@ impl Connection {
             let outbox = Arc::clone(&self.outbox);
             let wait_ms = self.budget.wait_ms(self.now_ms());
             if wait_ms > 0 {
-                wake.as_mut()
-                    .reset(Instant::now() + Duration::from_millis(wait_ms));
+                wake.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
             }
             let step = tokio::select! {
                 biased;
@@ -186,16 +177,10 @@ impl Connection {
             None => ControlFlow::Break(End::Gone),
             Some(Ok(Message::Binary(bytes))) => self.handle_message(&bytes),
             // The library answers pings and closes by itself.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => {
-                ControlFlow::Continue(())
-            }
-            Some(Ok(Message::Text(_) | Message::Frame(_))) => {
-                ControlFlow::Break(End::Close(CloseCode::Policy))
-            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => ControlFlow::Continue(()),
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => ControlFlow::Break(End::Close(CloseCode::Policy)),
             Some(Err(Error::Capacity(_))) => ControlFlow::Break(End::Close(CloseCode::Size)),
-            Some(Err(Error::Protocol(_) | Error::Utf8(_))) => {
-                ControlFlow::Break(End::Close(CloseCode::Protocol))
-            }
+            Some(Err(Error::Protocol(_) | Error::Utf8(_))) => ControlFlow::Break(End::Close(CloseCode::Protocol)),
             Some(Err(_)) => ControlFlow::Break(End::Gone),
         }
     }
@@ -228,22 +213,14 @@ impl Connection {
             let text = "the login is not for a name of this server; compare the URL in the device \
                         with server_names in the server's configuration";
             self.refuse(GoodbyeReason::BadLogin, text);
-        } else if self
-            .hub
-            .logged_in(self.id, login.card.client_id(), login.instance)
-            == Accepted::Yes
-        {
+        } else if self.hub.logged_in(self.id, login.card.client_id(), login.instance) == Accepted::Yes {
             self.phase = Phase::Online;
             self.hub.access_log.write(Change::Online, self.address);
         }
     }
 
     fn refuse(&self, reason: GoodbyeReason, text: &str) {
-        let goodbye = Goodbye {
-            reason,
-            text: text.to_owned(),
-            retry_after_s: 0,
-        };
+        let goodbye = Goodbye { reason, text: text.to_owned(), retry_after_s: 0 };
         hub::close(&self.outbox, Some(goodbye));
     }
 
@@ -256,14 +233,8 @@ impl Connection {
             return ControlFlow::Continue(());
         }
         let idle = self.heard + self.hub.deadlines.idle <= now;
-        let mute = self
-            .probed
-            .is_some_and(|probed| probed + self.hub.deadlines.probe <= now);
-        if idle || mute {
-            ControlFlow::Break(End::Gone)
-        } else {
-            ControlFlow::Continue(())
-        }
+        let mute = self.probed.is_some_and(|probed| probed + self.hub.deadlines.probe <= now);
+        if idle || mute { ControlFlow::Break(End::Gone) } else { ControlFlow::Continue(()) }
     }
 
     fn next_deadline(&self) -> Instant {
@@ -302,10 +273,7 @@ async fn overflowed(outbox: &Outbox) {
 /// Sends a close frame and lets it arrive.
 async fn close(mut socket: WebSocketStream<TcpStream>, code: CloseCode, deadline: Duration) {
     let linger = async {
-        let frame = CloseFrame {
-            code,
-            reason: "".into(),
-        };
+        let frame = CloseFrame { code, reason: "".into() };
         socket.send(Message::Close(Some(frame))).await.ok()?;
         let mut stream = socket.into_inner();
         stream.shutdown().await.ok()?;

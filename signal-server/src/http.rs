@@ -30,10 +30,7 @@ pub(crate) struct Peer {
 
 /// All that this server answers.
 pub(crate) fn router(hub: Arc<Hub>) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route(PATH, get(device))
-        .with_state(hub)
+    Router::new().route("/healthz", get(async || "ok\n")).route(PATH, get(device)).with_state(hub)
 }
 
 /// Turns a request into a device's connection.
@@ -49,10 +46,7 @@ async fn device(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
             return (StatusCode::UPGRADE_REQUIRED, upgrade, format!("{error}\n")).into_response();
         }
     };
-    response.headers_mut().insert(
-        SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(SUBPROTOCOL),
-    );
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let Some(peer) = request.extensions_mut().remove::<Peer>() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

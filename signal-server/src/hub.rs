@@ -38,19 +38,8 @@ struct State {
 impl Hub {
     pub(crate) fn new(names: Vec<String>, notice: Notice, ice: Ice, deadlines: Deadlines) -> Self {
         let access_log = AccessLog::new(notice.mode);
-        let state = State {
-            registry: Registry::new(notice),
-            outboxes: BTreeMap::new(),
-            next: 0,
-            is_stopping: false,
-        };
-        Self {
-            names,
-            deadlines,
-            access_log,
-            ice,
-            state: Mutex::new(state),
-        }
+        let state = State { registry: Registry::new(notice), outboxes: BTreeMap::new(), next: 0, is_stopping: false };
+        Self { names, deadlines, access_log, ice, state: Mutex::new(state) }
     }
 
     /// A connection has come; it is told what to do through its outbox.
@@ -69,21 +58,13 @@ impl Hub {
     /// Whether a login's signature is over one of this server's names and this nonce.
     pub(crate) fn verifies(&self, login: &Login, nonce: &[u8; 32]) -> bool {
         self.names.iter().any(|name| {
-            let challenge = LoginChallenge {
-                server_name: name,
-                nonce,
-            };
+            let challenge = LoginChallenge { server_name: name, nonce };
             verify_login(&login.card, &challenge, &login.signature).is_ok()
         })
     }
 
     /// A device has proved who it is.
-    pub(crate) fn logged_in(
-        &self,
-        id: ConnectionId,
-        device: ClientId,
-        instance: Instance,
-    ) -> Accepted {
+    pub(crate) fn logged_in(&self, id: ConnectionId, device: ClientId, instance: Instance) -> Accepted {
         let mut state = self.lock();
         let accepted = state.registry.handle_login(id, device, instance);
         self.perform(&mut state);
@@ -173,16 +154,10 @@ fn send(state: &State, to: ConnectionId, message: &ToDevice) {
 }
 
 fn shutting_down() -> Goodbye {
-    Goodbye {
-        reason: GoodbyeReason::ShuttingDown,
-        text: "the server is shutting down".to_owned(),
-        retry_after_s: 0,
-    }
+    Goodbye { reason: GoodbyeReason::ShuttingDown, text: "the server is shutting down".to_owned(), retry_after_s: 0 }
 }
 
 /// Seconds since 1970; a clock before that counts as 1970, and its credentials have expired.
 fn now_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

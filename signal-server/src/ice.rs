@@ -29,11 +29,7 @@ impl TurnSecret {
     /// Takes the secret's bytes, at least one.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        if bytes.is_empty() {
-            None
-        } else {
-            Hmac::new_from_slice(bytes).ok().map(Self)
-        }
+        if bytes.is_empty() { None } else { Hmac::new_from_slice(bytes).ok().map(Self) }
     }
 
     fn password(&self, username: &str) -> String {
@@ -70,18 +66,8 @@ pub struct Ice {
 impl Ice {
     /// An ICE configuration; `label_key` is random and used for nothing else.
     #[must_use]
-    pub fn new(
-        stun: Vec<String>,
-        turn: Option<Turn>,
-        lifetime_s: u32,
-        label_key: LabelKey,
-    ) -> Self {
-        Self {
-            stun,
-            turn,
-            lifetime_s,
-            label_key,
-        }
+    pub fn new(stun: Vec<String>, turn: Option<Turn>, lifetime_s: u32, label_key: LabelKey) -> Self {
+        Self { stun, turn, lifetime_s, label_key }
     }
 
     /// What `device` is told at `now_s`, seconds since 1970 in UTC.
@@ -89,26 +75,15 @@ impl Ice {
     pub fn servers(&self, device: &ClientId, now_s: u64) -> IceServers {
         let mut servers = Vec::new();
         if !self.stun.is_empty() {
-            servers.push(IceServer {
-                urls: self.stun.clone(),
-                username: String::new(),
-                password: String::new(),
-            });
+            servers.push(IceServer { urls: self.stun.clone(), username: String::new(), password: String::new() });
         }
         if let Some(turn) = &self.turn {
             let expiry = now_s.saturating_add(u64::from(self.lifetime_s));
             let username = format!("{expiry}:{}", self.label(device, now_s / LABEL_S));
             let password = turn.secret.password(&username);
-            servers.push(IceServer {
-                urls: turn.urls.clone(),
-                username,
-                password,
-            });
+            servers.push(IceServer { urls: turn.urls.clone(), username, password });
         }
-        IceServers {
-            servers,
-            lifetime_s: self.lifetime_s,
-        }
+        IceServers { servers, lifetime_s: self.lifetime_s }
     }
 
     fn label(&self, device: &ClientId, day: u64) -> String {
@@ -118,10 +93,7 @@ impl Ice {
             .chain_update(day.to_be_bytes())
             .finalize()
             .into_bytes();
-        tag.iter()
-            .take(LABEL_BYTES)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        tag.iter().take(LABEL_BYTES).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -131,10 +103,7 @@ mod tests {
 
     fn ice(label_key: u8) -> Ice {
         let secret = TurnSecret::new(b"north").unwrap();
-        let turn = Turn {
-            urls: vec!["turn:relay.example:3478".to_owned()],
-            secret,
-        };
+        let turn = Turn { urls: vec!["turn:relay.example:3478".to_owned()], secret };
         let stun = vec!["stun:relay.example:3478".to_owned()];
         Ice::new(stun, Some(turn), 600, Zeroizing::new([label_key; 64]))
     }
@@ -151,10 +120,7 @@ mod tests {
     #[test]
     fn a_password_is_the_one_that_coturn_computes() {
         let secret = TurnSecret::new(b"north").unwrap();
-        assert_eq!(
-            secret.password("1433895918:506"),
-            "s5LmbE7ECRvNooJppntkCvoj0Kg="
-        );
+        assert_eq!(secret.password("1433895918:506"), "s5LmbE7ECRvNooJppntkCvoj0Kg=");
     }
 
     #[test]
@@ -169,9 +135,7 @@ mod tests {
     #[test]
     fn a_label_is_the_same_for_a_day_and_says_nothing_about_the_device() {
         let ice_1 = ice(1);
-        let of = |ice: &Ice, id, now_s| {
-            label(&ice.servers(&device(id), now_s).servers[1].username).to_owned()
-        };
+        let of = |ice: &Ice, id, now_s| label(&ice.servers(&device(id), now_s).servers[1].username).to_owned();
         let first = of(&ice_1, 1, 0);
         assert_eq!(first.len(), 2 * LABEL_BYTES);
         assert_eq!(of(&ice_1, 1, LABEL_S - 1), first);

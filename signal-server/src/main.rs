@@ -31,8 +31,7 @@ struct Arguments {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     log_to_journal_or_stderr();
-    let config = Config::read(&arguments.config)
-        .with_context(|| format!("in {}", arguments.config.display()))?;
+    let config = Config::read(&arguments.config).with_context(|| format!("in {}", arguments.config.display()))?;
     if arguments.check_config {
         config.ice(Zeroizing::new([0; 64]))?;
         return Ok(());
@@ -72,12 +71,6 @@ fn log_to_journal_or_stderr() {
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     match journal {
         Some(journal) => registry.with(journal).init(),
-        None => registry
-            .with(
-                tracing_subscriber::fmt::layer()
-                    .with_writer(std::io::stderr)
-                    .with_ansi(false),
-            )
-            .init(),
+        None => registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false)).init(),
     }
 }

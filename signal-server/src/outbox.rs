@@ -42,10 +42,7 @@ impl Outbox {
         }
         waiting.bytes += frame.len() + FRAME_OVERHEAD_BYTES;
         if waiting.bytes > OUTBOX_BYTES_MAX {
-            *waiting = Waiting {
-                close: Some(CloseCode::Again),
-                ..Waiting::default()
-            };
+            *waiting = Waiting { close: Some(CloseCode::Again), ..Waiting::default() };
         } else {
             waiting.frames.push_back(frame);
         }
@@ -70,13 +67,7 @@ impl Outbox {
         let mut waiting = self.lock();
         // The order to close stays: nothing is accepted after it.
         let close = waiting.close;
-        std::mem::replace(
-            &mut *waiting,
-            Waiting {
-                close,
-                ..Waiting::default()
-            },
-        )
+        std::mem::replace(&mut *waiting, Waiting { close, ..Waiting::default() })
     }
 
     /// Makes [`changed`](Self::changed) end once more if something waits.

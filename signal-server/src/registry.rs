@@ -9,8 +9,8 @@ use kith_crypto::identity::ClientId;
 use kith_crypto::version::Version;
 use kith_signal_protocol::limits::{INVITES_MAX, RELAY_BYTES_MAX, WATCHED_MAX};
 use kith_signal_protocol::{
-    Goodbye, GoodbyeReason, Instance, Notice, Presence, Relay, Relayed, ToDevice, ToServer, Token,
-    Undelivered, UndeliveredReason, Via, Watch, Welcome,
+    Goodbye, GoodbyeReason, Instance, Notice, Presence, Relay, Relayed, ToDevice, ToServer, Token, Undelivered,
+    UndeliveredReason, Via, Watch, Welcome,
 };
 
 /// Devices that may use one invite: its holder allows five attempts, and some come in vain.
@@ -115,12 +115,7 @@ impl Registry {
     }
 
     /// A device has proved who it is.
-    pub fn handle_login(
-        &mut self,
-        connection: ConnectionId,
-        id: ClientId,
-        instance: Instance,
-    ) -> Accepted {
+    pub fn handle_login(&mut self, connection: ConnectionId, id: ClientId, instance: Instance) -> Accepted {
         if let Some(first) = self.devices.get_mut(&id) {
             if first.instance != instance {
                 let known = first.intruder.replace(instance) == Some(instance);
@@ -130,26 +125,13 @@ impl Registry {
             }
             let stale = first.connection;
             self.forget(stale);
-            self.close(
-                stale,
-                GoodbyeReason::Replaced,
-                "the same device has connected again",
-                0,
-            );
+            self.close(stale, GoodbyeReason::Replaced, "the same device has connected again", 0);
         }
-        let device = Device {
-            connection,
-            instance,
-            watches: BTreeSet::new(),
-            invites: BTreeSet::new(),
-            intruder: None,
-        };
+        let device =
+            Device { connection, instance, watches: BTreeSet::new(), invites: BTreeSet::new(), intruder: None };
         self.devices.insert(id, device);
         self.connections.insert(connection, id);
-        let welcome = Welcome {
-            version: Version::OWN,
-            notice: self.notice.clone(),
-        };
+        let welcome = Welcome { version: Version::OWN, notice: self.notice.clone() };
         self.send(connection, ToDevice::Welcome(welcome));
         Accepted::Yes
     }
@@ -163,20 +145,14 @@ impl Registry {
             ToServer::Login(_) => {
                 // Out of order (docs/protocol.md §3.3).
                 self.forget(connection);
-                self.outputs.push_back(Output::Close {
-                    to: connection,
-                    goodbye: None,
-                });
+                self.outputs.push_back(Output::Close { to: connection, goodbye: None });
             }
             ToServer::Watch(watch) => self.watch(id, &watch),
             ToServer::OpenInvite(token) => self.open_invite(id, token),
             ToServer::CloseInvite(token) => self.close_invite(id, &token),
             ToServer::Relay(relay) => self.relay(connection, id, relay),
             ToServer::IceRequest => {
-                self.outputs.push_back(Output::SendIce {
-                    to: connection,
-                    device: id,
-                });
+                self.outputs.push_back(Output::SendIce { to: connection, device: id });
             }
         }
     }
@@ -189,12 +165,7 @@ impl Registry {
     /// The server stops.
     pub fn handle_shutdown(&mut self) {
         for (connection, _) in std::mem::take(&mut self.connections) {
-            self.close(
-                connection,
-                GoodbyeReason::ShuttingDown,
-                "the server is shutting down",
-                0,
-            );
+            self.close(connection, GoodbyeReason::ShuttingDown, "the server is shutting down", 0);
         }
         self.devices.clear();
         self.invites.clear();
@@ -205,11 +176,7 @@ impl Registry {
             self.send(first, ToDevice::Intruder);
         }
         self.outputs.push_back(Output::Probe(first));
-        let retry_after_s = if known {
-            LATER_REFUSAL_S
-        } else {
-            FIRST_REFUSAL_S
-        };
+        let retry_after_s = if known { LATER_REFUSAL_S } else { FIRST_REFUSAL_S };
         let text = "another running device uses this identity";
         self.close(second, GoodbyeReason::IdentityInUse, text, retry_after_s);
     }
@@ -238,12 +205,7 @@ impl Registry {
             let own = device.connection;
             if device.watches.len() > WATCHED_MAX {
                 self.forget(own);
-                self.close(
-                    own,
-                    GoodbyeReason::TooMany,
-                    "too many contacts are watched",
-                    0,
-                );
+                self.close(own, GoodbyeReason::TooMany, "too many contacts are watched", 0);
                 return;
             }
             if let Some(other) = self.devices.get(&peer)
@@ -270,13 +232,7 @@ impl Registry {
             return;
         }
         device.invites.insert(token);
-        self.invites.insert(
-            token,
-            Invite {
-                holder: id,
-                users: BTreeSet::new(),
-            },
-        );
+        self.invites.insert(token, Invite { holder: id, users: BTreeSet::new() });
     }
 
     fn close_invite(&mut self, id: ClientId, token: &Token) {
@@ -302,39 +258,21 @@ impl Registry {
                 self.send(receiver, ToDevice::Relayed(Relayed { from, via, payload }));
             }
             Err(reason) => {
-                self.send(
-                    connection,
-                    ToDevice::Undelivered(Undelivered { to, via, reason }),
-                );
+                self.send(connection, ToDevice::Undelivered(Undelivered { to, via, reason }));
             }
         }
     }
 
-    fn route_contact(
-        &self,
-        from: ClientId,
-        to: ClientId,
-    ) -> Result<ConnectionId, UndeliveredReason> {
-        let watched = self
-            .devices
-            .get(&from)
-            .is_some_and(|device| device.watches.contains(&to));
+    fn route_contact(&self, from: ClientId, to: ClientId) -> Result<ConnectionId, UndeliveredReason> {
+        let watched = self.devices.get(&from).is_some_and(|device| device.watches.contains(&to));
         match self.devices.get(&to) {
             Some(device) if watched && device.watches.contains(&from) => Ok(device.connection),
             _ => Err(UndeliveredReason::NotReachable),
         }
     }
 
-    fn route_invite(
-        &mut self,
-        from: ClientId,
-        to: ClientId,
-        token: &Token,
-    ) -> Result<ConnectionId, UndeliveredReason> {
-        let invite = self
-            .invites
-            .get_mut(token)
-            .ok_or(UndeliveredReason::NoSuchInvite)?;
+    fn route_invite(&mut self, from: ClientId, to: ClientId, token: &Token) -> Result<ConnectionId, UndeliveredReason> {
+        let invite = self.invites.get_mut(token).ok_or(UndeliveredReason::NoSuchInvite)?;
         if from == invite.holder {
             if !invite.users.contains(&to) {
                 return Err(UndeliveredReason::NotReachable);
@@ -348,10 +286,7 @@ impl Registry {
             // Whether somebody else holds this token open is nobody's business.
             return Err(UndeliveredReason::NoSuchInvite);
         }
-        self.devices
-            .get(&to)
-            .map(|device| device.connection)
-            .ok_or(UndeliveredReason::NotReachable)
+        self.devices.get(&to).map(|device| device.connection).ok_or(UndeliveredReason::NotReachable)
     }
 
     /// Takes a device out and tells those who were told of it.
@@ -380,11 +315,7 @@ impl Registry {
     }
 
     fn close(&mut self, to: ConnectionId, reason: GoodbyeReason, text: &str, retry_after_s: u32) {
-        let goodbye = Some(Goodbye {
-            reason,
-            text: text.to_owned(),
-            retry_after_s,
-        });
+        let goodbye = Some(Goodbye { reason, text: text.to_owned(), retry_after_s });
         self.outputs.push_back(Output::Close { to, goodbye });
     }
 }

@@ -110,10 +110,7 @@ impl Server {
         let mut label_key = Zeroizing::new([0; 64]);
         getrandom::fill(&mut *label_key).map_err(ServerError::Random)?;
         let ice = config.ice(label_key)?;
-        let bind = |source| ServerError::Bind {
-            address: config.listen,
-            source,
-        };
+        let bind = |source| ServerError::Bind { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let names = if config.server_names.is_empty() {
@@ -139,13 +136,7 @@ impl Server {
 
     /// Serves until `stop` ends; then says goodbye to everybody.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self {
-            listener,
-            hub,
-            places,
-            places_max,
-            ..
-        } = self;
+        let Self { listener, hub, places, places_max, .. } = self;
         let router = http::router(Arc::clone(&hub));
         let mut exchanges = JoinSet::new();
         tokio::pin!(stop);
@@ -205,8 +196,6 @@ async fn bounded(exchange: impl Future<Output = ()>, deadline: Duration) {
 fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
 }

@@ -33,21 +33,12 @@ fn encrypt<A: AeadInOut + KeyInit>(key: &[u8], nonce: &[u8], payload: Payload<'_
     text
 }
 
-fn decrypt<A: AeadInOut + KeyInit>(
-    key: &[u8],
-    nonce: &[u8],
-    payload: Payload<'_>,
-) -> Option<Vec<u8>> {
+fn decrypt<A: AeadInOut + KeyInit>(key: &[u8], nonce: &[u8], payload: Payload<'_>) -> Option<Vec<u8>> {
     let (text, tag) = payload.msg.split_at(payload.msg.len().checked_sub(16)?);
     let mut text = text.to_vec();
     let cipher = A::new_from_slice(key).unwrap();
     let nonce = nonce.try_into().unwrap();
-    let opened = cipher.decrypt_inout_detached(
-        nonce,
-        payload.aad,
-        text[..].as_mut().into(),
-        tag.try_into().ok()?,
-    );
+    let opened = cipher.decrypt_inout_detached(nonce, payload.aad, text[..].as_mut().into(), tag.try_into().ok()?);
     opened.is_ok().then_some(text)
 }
 
@@ -91,18 +82,14 @@ fn serialize(key: &PublicKey) -> Vec<u8> {
 }
 
 fn dh(own: &SecretKey, remote: &PublicKey) -> Vec<u8> {
-    p256::ecdh::diffie_hellman(own.to_nonzero_scalar(), remote.as_affine())
-        .raw_secret_bytes()
-        .to_vec()
+    p256::ecdh::diffie_hellman(own.to_nonzero_scalar(), remote.as_affine()).raw_secret_bytes().to_vec()
 }
 
 /// §7.1.3: DeriveKeyPair.
 pub(crate) fn derive_key_pair(ikm: &[u8]) -> SecretKey {
     let prk = extract(KEM_SUITE, &[], b"dkp_prk", ikm);
     (0..=255u8)
-        .find_map(|counter| {
-            SecretKey::from_slice(&expand(KEM_SUITE, &prk, b"candidate", &[counter], 32)).ok()
-        })
+        .find_map(|counter| SecretKey::from_slice(&expand(KEM_SUITE, &prk, b"candidate", &[counter], 32)).ok())
         .unwrap()
 }
 
@@ -137,10 +124,7 @@ pub(crate) fn seal(
 ) -> (Vec<u8>, Vec<u8>) {
     let ephemeral = derive_key_pair(ikm);
     let enc = serialize(&ephemeral.public_key());
-    let (mut secret, mut context) = (
-        dh(&ephemeral, remote),
-        [enc.clone(), serialize(remote)].concat(),
-    );
+    let (mut secret, mut context) = (dh(&ephemeral, remote), [enc.clone(), serialize(remote)].concat());
     if mode.is_auth {
         secret.extend(dh(own, remote));
         context.extend(serialize(&own.public_key()));

@@ -62,11 +62,7 @@ impl TryCryptoRng for Script {}
 
 /// A side of a prologue.
 pub(crate) fn side(identity: &Identity, fingerprint: u8) -> Side {
-    Side {
-        client_id: identity.client_id(),
-        fingerprint: [fingerprint; 32],
-        version: Version::OWN,
-    }
+    Side { client_id: identity.client_id(), fingerprint: [fingerprint; 32], version: Version::OWN }
 }
 
 /// Two identities and the session between them, the initiator's end first.
@@ -82,11 +78,8 @@ pub(crate) fn run(mut initiator: Handshake, mut responder: Handshake) -> (Sessio
     let mut rng = seeded(99);
     while !(initiator.is_finished() && responder.is_finished()) {
         let mut message = [0; 128];
-        let (writer, reader) = if initiator.is_my_turn() {
-            (&mut initiator, &mut responder)
-        } else {
-            (&mut responder, &mut initiator)
-        };
+        let (writer, reader) =
+            if initiator.is_my_turn() { (&mut initiator, &mut responder) } else { (&mut responder, &mut initiator) };
         assert!(writer.is_my_turn() && !reader.is_my_turn());
         let written = writer.write(&mut message, &mut rng).unwrap();
         reader.read(&message[..written]).unwrap();

@@ -21,13 +21,7 @@ fn the_shipped_example_is_accepted_and_names_every_key() {
     // The keys are the fields of the structures that the file is read into.
     let source = include_str!("../config.rs");
     let fields = ["struct File {", "struct Logging {", "struct IceTable {"].map(|start| {
-        let body = source
-            .split_once(start)
-            .unwrap()
-            .1
-            .split_once('}')
-            .unwrap()
-            .0;
+        let body = source.split_once(start).unwrap().1.split_once('}').unwrap().0;
         body.lines()
             .filter(|line| !line.trim().starts_with('#'))
             .filter_map(|line| line.trim().split_once(':'))
@@ -50,23 +44,13 @@ fn a_small_file_gets_defaults() {
     assert_eq!(config.connections_max, 10_000);
     assert!(config.notice.text.contains("shortened"));
     let ice = config.ice(Zeroizing::new([0; 64])).unwrap();
-    assert!(
-        ice.servers(&ClientId::from_bytes([0; 20]), 0)
-            .servers
-            .is_empty()
-    );
+    assert!(ice.servers(&ClientId::from_bytes([0; 20]), 0).servers.is_empty());
 }
 
 #[test]
 fn an_unknown_key_is_refused() {
-    assert!(matches!(
-        Config::parse(&format!("listne = 1\n{SMALL}"), None),
-        Err(ConfigError::Parse(_))
-    ));
-    assert!(matches!(
-        Config::parse(&format!("{SMALL}retention = 3\n"), None),
-        Err(ConfigError::Parse(_))
-    ));
+    assert!(matches!(Config::parse(&format!("listne = 1\n{SMALL}"), None), Err(ConfigError::Parse(_))));
+    assert!(matches!(Config::parse(&format!("{SMALL}retention = 3\n"), None), Err(ConfigError::Parse(_))));
 }
 
 #[test]
@@ -76,10 +60,7 @@ fn plain_connections_from_the_network_need_a_decision_and_a_name() {
     let allowed = format!("allow_plain = true\n{open}");
     assert!(refused(&allowed).contains("server_names is empty"));
     let named = format!("server_names = [\"Signal.Example:8080\"]\n{allowed}");
-    assert_eq!(
-        Config::parse(&named, None).unwrap().server_names,
-        ["signal.example:8080"]
-    );
+    assert_eq!(Config::parse(&named, None).unwrap().server_names, ["signal.example:8080"]);
 }
 
 #[test]
@@ -90,23 +71,11 @@ fn values_out_of_range_are_refused_with_their_key() {
         ("ice = { lifetime_s = 60 }", "ice.lifetime_s"),
         ("ice = { stun = [\"http://stun.example\"] }", "ice.stun"),
         ("ice = { turn = [\"stun:turn.example\"] }", "ice.turn"),
-        (
-            "ice = { turn = [\"turn:turn.example\"] }",
-            "ice.turn_secret_file",
-        ),
+        ("ice = { turn = [\"turn:turn.example\"] }", "ice.turn_secret_file"),
         ("ice = { turn_secret_file = \"/run/secret\" }", "ice.turn"),
-        (
-            "ice = { turn = [\"turn:a\"], turn_secret_file = \"secret\" }",
-            "absolute",
-        ),
-        (
-            "ice = { turn = [\"turn:a\"], turn_secret_credential = \"../x\" }",
-            "no path",
-        ),
-        (
-            "ice = { turn = [\"turn:a\"], turn_secret_credential = \"x\" }",
-            "LoadCredential",
-        ),
+        ("ice = { turn = [\"turn:a\"], turn_secret_file = \"secret\" }", "absolute"),
+        ("ice = { turn = [\"turn:a\"], turn_secret_credential = \"../x\" }", "no path"),
+        ("ice = { turn = [\"turn:a\"], turn_secret_credential = \"x\" }", "LoadCredential"),
     ] {
         let problem = refused(&format!("{line}\n{SMALL}"));
         assert!(problem.contains(key), "{line}: {problem}");
@@ -116,34 +85,20 @@ fn values_out_of_range_are_refused_with_their_key() {
 #[test]
 fn the_turn_secret_comes_from_a_credential_without_its_newline() {
     let folder = tempfile::tempdir().unwrap();
-    let text = format!(
-        "ice = {{ turn = [\"turn:a\"], turn_secret_credential = \"turn-secret\" }}\n{SMALL}"
-    );
+    let text = format!("ice = {{ turn = [\"turn:a\"], turn_secret_credential = \"turn-secret\" }}\n{SMALL}");
     let config = Config::parse(&text, Some(folder.path())).unwrap();
-    assert!(matches!(
-        config.ice(Zeroizing::new([0; 64])),
-        Err(ConfigError::Read { .. })
-    ));
+    assert!(matches!(config.ice(Zeroizing::new([0; 64])), Err(ConfigError::Read { .. })));
     let password = |content: &str| {
         std::fs::write(folder.path().join("turn-secret"), content).unwrap();
         let ice = config.ice(Zeroizing::new([0; 64]))?;
-        Ok::<_, ConfigError>(
-            ice.servers(&ClientId::from_bytes([0; 20]), 0)
-                .servers
-                .remove(0),
-        )
+        Ok::<_, ConfigError>(ice.servers(&ClientId::from_bytes([0; 20]), 0).servers.remove(0))
     };
-    assert_eq!(
-        password("north\n").unwrap().password,
-        password("north").unwrap().password
-    );
+    assert_eq!(password("north\n").unwrap().password, password("north").unwrap().password);
     assert!(matches!(password("\n"), Err(ConfigError::Value { .. })));
 }
 
 #[test]
 fn a_missing_file_says_which() {
-    let problem = Config::read(Path::new("/nonexistent/kith.toml"))
-        .unwrap_err()
-        .to_string();
+    let problem = Config::read(Path::new("/nonexistent/kith.toml")).unwrap_err().to_string();
     assert!(problem.contains("/nonexistent/kith.toml"));
 }

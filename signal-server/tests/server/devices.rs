@@ -8,8 +8,7 @@ use kith_crypto::identity::{ClientId, Identity, LoginChallenge};
 use kith_crypto::version::Version;
 use kith_signal::{Config, Deadlines, Server};
 use kith_signal_protocol::{
-    Goodbye, GoodbyeReason, Instance, Login, PATH, Relay, Relayed, SUBPROTOCOL, ToDevice, ToServer,
-    Via, Watch, Welcome,
+    Goodbye, GoodbyeReason, Instance, Login, PATH, Relay, Relayed, SUBPROTOCOL, ToDevice, ToServer, Via, Watch, Welcome,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -47,11 +46,7 @@ impl Running {
         let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self {
-            address,
-            stop: Some(stop),
-            task,
-        }
+        Self { address, stop: Some(stop), task }
     }
 
     pub(crate) async fn stop(mut self) {
@@ -86,22 +81,12 @@ impl Device {
     /// Connects and takes the challenge.
     pub(crate) async fn connect(server: &Running, seed: u8) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
-        let mut request = format!("ws://{}{PATH}", server.address)
-            .into_client_request()
-            .unwrap();
-        request
-            .headers_mut()
-            .insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
+        let mut request = format!("ws://{}{PATH}", server.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
         let (socket, response) = client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], SUBPROTOCOL);
-        let mut device = Self {
-            socket,
-            identity: identity(seed),
-            nonce: [0; 32],
-        };
-        let ToDevice::Challenge(challenge) = device.hear().await else {
-            panic!("no challenge")
-        };
+        let mut device = Self { socket, identity: identity(seed), nonce: [0; 32] };
+        let ToDevice::Challenge(challenge) = device.hear().await else { panic!("no challenge") };
         assert_eq!(challenge.version, Version::OWN);
         device.nonce = challenge.nonce;
         device
@@ -114,11 +99,7 @@ impl Device {
         device
     }
 
-    pub(crate) async fn online_as(
-        server: &Running,
-        seed: u8,
-        instance: Instance,
-    ) -> (Self, Welcome) {
+    pub(crate) async fn online_as(server: &Running, seed: u8, instance: Instance) -> (Self, Welcome) {
         let mut device = Self::connect(server, seed).await;
         let login = device.login(&server.name(), instance);
         device.say(&login).await;
@@ -129,10 +110,7 @@ impl Device {
     }
 
     pub(crate) fn login(&self, server_name: &str, instance: Instance) -> ToServer {
-        let challenge = LoginChallenge {
-            server_name,
-            nonce: &self.nonce,
-        };
+        let challenge = LoginChallenge { server_name, nonce: &self.nonce };
         ToServer::Login(Box::new(Login {
             version: Version::OWN,
             card: self.identity.card().clone(),
@@ -154,20 +132,11 @@ impl Device {
     }
 
     pub(crate) async fn watch(&mut self, peer: ClientId) {
-        self.say(&ToServer::Watch(Watch {
-            add: vec![peer],
-            remove: Vec::new(),
-        }))
-        .await;
+        self.say(&ToServer::Watch(Watch { add: vec![peer], remove: Vec::new() })).await;
     }
 
     pub(crate) async fn relay(&mut self, to: ClientId, via: Via, payload: &[u8]) {
-        self.say(&ToServer::Relay(Relay {
-            to,
-            via,
-            payload: payload.to_vec(),
-        }))
-        .await;
+        self.say(&ToServer::Relay(Relay { to, via, payload: payload.to_vec() })).await;
     }
 
     /// The next message.

@@ -34,9 +34,7 @@ async fn answer(server: &Running, request: &str) -> String {
 async fn a_signature_by_another_key_is_refused() {
     let server = Running::start().await;
     let mut device = Device::connect(&server, 1).await;
-    let ToServer::Login(mut login) = device.login(&server.name(), [0; 16]) else {
-        unreachable!()
-    };
+    let ToServer::Login(mut login) = device.login(&server.name(), [0; 16]) else { unreachable!() };
     login.card = identity(2).card().clone();
     let reason = refused(&server, &mut device, &ToServer::Login(login)).await;
     assert_eq!(reason, GoodbyeReason::BadLogin);
@@ -47,10 +45,7 @@ async fn a_login_that_was_signed_for_another_server_is_refused() {
     let server = Running::start().await;
     let mut device = Device::connect(&server, 1).await;
     let login = device.login("signal.example", [0; 16]);
-    assert_eq!(
-        refused(&server, &mut device, &login).await,
-        GoodbyeReason::BadLogin
-    );
+    assert_eq!(refused(&server, &mut device, &login).await, GoodbyeReason::BadLogin);
 }
 
 #[tokio::test]
@@ -59,19 +54,14 @@ async fn a_login_of_another_connection_is_refused() {
     let earlier = Device::connect(&server, 1).await;
     let login = earlier.login(&server.name(), [0; 16]);
     let mut device = Device::connect(&server, 1).await;
-    assert_eq!(
-        refused(&server, &mut device, &login).await,
-        GoodbyeReason::BadLogin
-    );
+    assert_eq!(refused(&server, &mut device, &login).await, GoodbyeReason::BadLogin);
 }
 
 #[tokio::test]
 async fn another_major_version_is_refused() {
     let server = Running::start().await;
     let mut device = Device::connect(&server, 1).await;
-    let ToServer::Login(mut login) = device.login(&server.name(), [0; 16]) else {
-        unreachable!()
-    };
+    let ToServer::Login(mut login) = device.login(&server.name(), [0; 16]) else { unreachable!() };
     login.version.major += 1;
     let reason = refused(&server, &mut device, &ToServer::Login(login)).await;
     assert_eq!(reason, GoodbyeReason::UnsupportedVersion);
@@ -85,10 +75,7 @@ async fn every_configured_name_is_accepted() {
         let mut device = Device::connect(&server, 1).await;
         let login = device.login(name, [0; 16]);
         device.say(&login).await;
-        assert!(
-            matches!(device.hear().await, ToDevice::Welcome(_)),
-            "{name}"
-        );
+        assert!(matches!(device.hear().await, ToDevice::Welcome(_)), "{name}");
     }
     // The address is not a name unless the configuration says so.
     let mut device = Device::connect(&server, 2).await;
@@ -99,10 +86,7 @@ async fn every_configured_name_is_accepted() {
 
 #[tokio::test]
 async fn a_device_that_does_not_log_in_is_too_slow() {
-    let deadlines = Deadlines {
-        login: SOON,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { login: SOON, ..Deadlines::default() };
     let server = Running::start_with(QUIET, deadlines).await;
     let mut device = Device::connect(&server, 1).await;
     assert_eq!(device.hear_goodbye().await, GoodbyeReason::TooSlow);
@@ -111,10 +95,7 @@ async fn a_device_that_does_not_log_in_is_too_slow() {
 
 #[tokio::test]
 async fn pings_do_not_prolong_the_time_for_a_login() {
-    let deadlines = Deadlines {
-        login: SOON,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { login: SOON, ..Deadlines::default() };
     let server = Running::start_with(QUIET, deadlines).await;
     let mut device = Device::connect(&server, 1).await;
     device.send(Message::Ping(Default::default())).await;
@@ -123,10 +104,7 @@ async fn pings_do_not_prolong_the_time_for_a_login() {
 
 #[tokio::test]
 async fn a_silent_device_is_dropped() {
-    let deadlines = Deadlines {
-        idle: SOON,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { idle: SOON, ..Deadlines::default() };
     let server = Running::start_with(QUIET, deadlines).await;
     let mut device = Device::online(&server, 1).await;
     assert_eq!(device.ended().await, Ended::Gone);
@@ -140,16 +118,10 @@ async fn garbage_ends_only_the_connection_it_came_on() {
     for (garbage, code) in [
         (Message::binary(vec![0x10, 0, 1, 0xff]), CloseCode::Policy),
         (Message::binary(vec![0x7f, 0, 0]), CloseCode::Policy),
-        (
-            Message::binary([watch.clone(), watch.clone()].concat()),
-            CloseCode::Policy,
-        ),
+        (Message::binary([watch.clone(), watch.clone()].concat()), CloseCode::Policy),
         (Message::binary(Vec::new()), CloseCode::Policy),
         (Message::text("hello"), CloseCode::Policy),
-        (
-            Message::binary(vec![0; MESSAGE_BYTES_MAX + 1]),
-            CloseCode::Size,
-        ),
+        (Message::binary(vec![0; MESSAGE_BYTES_MAX + 1]), CloseCode::Size),
     ] {
         let mut device = Device::online(&server, 1).await;
         device.send(garbage).await;
@@ -191,54 +163,27 @@ async fn a_device_that_does_not_read_is_closed_and_its_friend_told() {
     for _ in 0..480 {
         friend.relay(deaf.id(), Via::Contact, &[0; 32_768]).await;
     }
-    let gone = Presence {
-        peer: deaf.id(),
-        online: false,
-    };
+    let gone = Presence { peer: deaf.id(), online: false };
     assert_eq!(friend.hear().await, ToDevice::Presence(gone));
 }
 
 #[tokio::test]
 async fn slow_headers_are_dropped() {
-    let deadlines = Deadlines {
-        http: SOON,
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { http: SOON, ..Deadlines::default() };
     let server = Running::start_with(QUIET, deadlines).await;
-    assert_eq!(
-        answer(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\n").await,
-        ""
-    );
+    assert_eq!(answer(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\n").await, "");
     assert_eq!(answer(&server, "").await, "");
 }
 
 #[tokio::test]
 async fn the_health_check_answers_and_other_requests_are_refused_with_a_reason() {
     let server = Running::start().await;
-    let health = answer(
-        &server,
-        "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )
-    .await;
-    assert!(
-        health.starts_with("HTTP/1.1 200 OK") && health.ends_with("ok\n"),
-        "{health}"
-    );
-    let other = answer(
-        &server,
-        "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )
-    .await;
+    let health = answer(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(health.starts_with("HTTP/1.1 200 OK") && health.ends_with("ok\n"), "{health}");
+    let other = answer(&server, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(other.starts_with("HTTP/1.1 404"), "{other}");
-    let bare = answer(
-        &server,
-        "GET /v1/device HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )
-    .await;
-    assert!(
-        bare.starts_with("HTTP/1.1 400") && bare.contains(SUBPROTOCOL),
-        "{bare}"
-    );
+    let bare = answer(&server, "GET /v1/device HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(bare.starts_with("HTTP/1.1 400") && bare.contains(SUBPROTOCOL), "{bare}");
     let named = format!(
         "GET /v1/device HTTP/1.1\r\nHost: x\r\nConnection: close\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
     );
@@ -251,15 +196,7 @@ async fn a_connection_over_the_limit_is_closed_and_a_place_is_free_again_later()
     let config = format!("connections_max = 1\n{QUIET}");
     let server = Running::start_with(&config, Deadlines::default()).await;
     let first = Device::online(&server, 1).await;
-    assert_eq!(
-        TcpStream::connect(server.address)
-            .await
-            .unwrap()
-            .read(&mut [0])
-            .await
-            .unwrap(),
-        0
-    );
+    assert_eq!(TcpStream::connect(server.address).await.unwrap().read(&mut [0]).await.unwrap(), 0);
     drop(first);
     loop {
         // The place is given back a moment after the connection has closed.

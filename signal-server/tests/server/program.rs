@@ -35,25 +35,14 @@ fn it_prints_where_it_listens_and_ends_cleanly_on_a_signal() {
     for signal in ["-TERM", "-INT"] {
         let (mut program, _file) = program(QUIET, &[]);
         let mut line = String::new();
-        BufReader::new(program.0.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.strip_prefix("listening on ").unwrap().trim();
         assert!(std::net::TcpStream::connect(address).is_ok());
-        let kill = Command::new("kill")
-            .arg(signal)
-            .arg(program.0.id().to_string())
-            .status();
+        let kill = Command::new("kill").arg(signal).arg(program.0.id().to_string()).status();
         assert!(kill.unwrap().success());
         assert!(program.0.wait().unwrap().success());
         let mut log = String::new();
-        program
-            .0
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
+        program.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         assert_eq!(log, "", "mode disabled writes nothing");
     }
 }
@@ -66,11 +55,6 @@ fn checking_a_configuration_does_not_start_a_server() {
     let (mut bad, _file) = program(&open, &["--check-config"]);
     assert!(!bad.0.wait().unwrap().success());
     let mut problem = String::new();
-    bad.0
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut problem)
-        .unwrap();
+    bad.0.stderr.take().unwrap().read_to_string(&mut problem).unwrap();
     assert!(problem.contains("TLS proxy in front"), "{problem}");
 }

@@ -13,20 +13,8 @@ async fn befriended(server: &Running) -> (Device, Device) {
     a.watch(b.id()).await;
     a.settle().await;
     b.watch(a.id()).await;
-    assert_eq!(
-        a.hear().await,
-        ToDevice::Presence(Presence {
-            peer: b.id(),
-            online: true
-        })
-    );
-    assert_eq!(
-        b.hear().await,
-        ToDevice::Presence(Presence {
-            peer: a.id(),
-            online: true
-        })
-    );
+    assert_eq!(a.hear().await, ToDevice::Presence(Presence { peer: b.id(), online: true }));
+    assert_eq!(b.hear().await, ToDevice::Presence(Presence { peer: a.id(), online: true }));
     (a, b)
 }
 
@@ -49,20 +37,8 @@ async fn presence_is_told_only_once_both_watch() {
     a.settle().await;
     b.settle().await;
     b.watch(a.id()).await;
-    assert_eq!(
-        a.hear().await,
-        ToDevice::Presence(Presence {
-            peer: b.id(),
-            online: true
-        })
-    );
-    assert_eq!(
-        b.hear().await,
-        ToDevice::Presence(Presence {
-            peer: a.id(),
-            online: true
-        })
-    );
+    assert_eq!(a.hear().await, ToDevice::Presence(Presence { peer: b.id(), online: true }));
+    assert_eq!(b.hear().await, ToDevice::Presence(Presence { peer: a.id(), online: true }));
 }
 
 #[tokio::test]
@@ -71,13 +47,7 @@ async fn a_device_that_vanishes_is_reported_offline() {
     let (mut a, b) = befriended(&server).await;
     let peer = b.id();
     drop(b);
-    assert_eq!(
-        a.hear().await,
-        ToDevice::Presence(Presence {
-            peer,
-            online: false
-        })
-    );
+    assert_eq!(a.hear().await, ToDevice::Presence(Presence { peer, online: false }));
 }
 
 #[tokio::test]
@@ -98,11 +68,7 @@ async fn a_payload_for_a_stranger_comes_back() {
     let mut a = Device::online(&server, 1).await;
     let b = Device::online(&server, 2).await;
     a.relay(b.id(), Via::Contact, b"offer").await;
-    let undelivered = Undelivered {
-        to: b.id(),
-        via: Via::Contact,
-        reason: UndeliveredReason::NotReachable,
-    };
+    let undelivered = Undelivered { to: b.id(), via: Via::Contact, reason: UndeliveredReason::NotReachable };
     assert_eq!(a.hear().await, ToDevice::Undelivered(undelivered));
 }
 
@@ -123,11 +89,7 @@ async fn an_invite_carries_payloads_both_ways_between_strangers() {
     inviter.say(&ToServer::CloseInvite([9; 16])).await;
     inviter.settle().await;
     invitee.relay(inviter.id(), via, b"again").await;
-    let undelivered = Undelivered {
-        to: inviter.id(),
-        via,
-        reason: UndeliveredReason::NoSuchInvite,
-    };
+    let undelivered = Undelivered { to: inviter.id(), via, reason: UndeliveredReason::NoSuchInvite };
     assert_eq!(invitee.hear().await, ToDevice::Undelivered(undelivered));
 }
 
@@ -156,10 +118,7 @@ async fn another_instance_is_refused_and_the_first_is_told() {
 
 #[tokio::test]
 async fn a_first_instance_that_is_dead_makes_room_for_the_second() {
-    let deadlines = Deadlines {
-        probe: std::time::Duration::from_millis(50),
-        ..Deadlines::default()
-    };
+    let deadlines = Deadlines { probe: std::time::Duration::from_millis(50), ..Deadlines::default() };
     let server = Running::start_with(QUIET, deadlines).await;
     // Never polled again, so it answers no probe, as after a power cut.
     let dead = Device::online(&server, 1).await;
