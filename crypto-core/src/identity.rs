@@ -1,86 +1,92 @@
-//! Who a device is (docs/protocol.md §2).
+//! A device's identity: two P-256 key pairs, the card that binds them, and the client id (docs/protocol.md §2).
 //!
-//! Own and remote identities are different types: [`Identity`] holds the secret keys,
-//! [`PublicIdentity`] two checked points, and a [`Card`] exists only once its signature has been
-//! verified.
+//! Invariants:
+//! - A [`PublicIdentity`] holds two points on the curve, a [`Card`] also a verified signature of the one over the other.
+//! - Equality is equality of the 66 (or 130) bytes; compressed points have one encoding each.
+//!
+//! Deliberately absent: names, pins and the rule that a contact's identity never changes; they belong to the daemon.
 
 use core::fmt;
 use core::str::FromStr;
 
-use heapless::String;
 use p256::ecdsa::SigningKey;
 use p256::{PublicKey, SecretKey};
 use rand_core::CryptoRng;
-use serde::de::{self, Visitor};
+use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::primitives::{COMPRESSED_BYTES, compress, compressed_point, sha256, sign, verify};
+use crate::primitives::{
+    COMPRESSED_BYTES, ecdsa_sign, ecdsa_verify, generate_secret, point_from_compressed, point_to_compressed,
+    secret_from_bytes, sha256,
+};
+
+/// Bytes of a client id.
+pub const CLIENT_ID_BYTES: usize = 20;
+/// Bytes of a public identity: two compressed points.
+pub const PUBLIC_IDENTITY_BYTES: usize = 2 * COMPRESSED_BYTES;
+/// Bytes of a card: a public identity and a signature.
+pub const CARD_BYTES: usize = PUBLIC_IDENTITY_BYTES + SIGNATURE_BYTES;
+/// Bytes of a signature, r ‖ s.
+pub const SIGNATURE_BYTES: usize = 64;
 
 const CLIENT_ID_LABEL: &[u8] = b"kith/1 client id";
 const CARD_LABEL: &[u8] = b"kith/1 agreement key";
 const LOGIN_LABEL: &[u8] = b"kith/1 login";
-const SAFETY_LABEL: &[u8] = b"kith/1 safety number";
-
-/// Both public keys.
-pub const PUBLIC_BYTES: usize = 2 * COMPRESSED_BYTES;
-/// Both public keys and the signature.
-pub const CARD_BYTES: usize = PUBLIC_BYTES + 64;
-/// Both secret keys.
-pub const SECRET_BYTES: usize = 64;
-/// A server name in a login is not longer than a DNS name with a port.
-pub const SERVER_NAME_BYTES_MAX: usize = 261;
-
-/// Why an identity was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdentityError {
-    /// Not the right number of bytes or characters.
-    #[error("it has the wrong length")]
-    Length,
-    /// Not a point of the curve in its one allowed encoding.
-    #[error("it holds no valid public key")]
-    Point,
-    /// Not a secret key.
-    #[error("it holds no valid secret key")]
-    Secret,
-    /// The signature does not verify, or has a high s.
-    #[error("its signature does not verify")]
-    Signature,
-    /// A character that base32 does not have.
-    #[error("it is not a client id: eight groups of four letters and digits")]
-    Text,
-}
-
-/// The name that a device's public keys hash to: 20 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ClientId([u8; 20]);
+const SAFETY_NUMBER_LABEL: &[u8] = b"kith/1 safety number";
 
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
+/// Why an identity, a card, a signature or a client id was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// A length other than the one the format has.
+    #[error("wrong length")]
+    Length,
+    /// A point with a tag other than 02 or 03, or off the curve.
+    #[error("not a point of the curve in compressed form")]
+    Point,
+    /// A private key that is zero or not below the order.
+    #[error("not a private key")]
+    SecretKey,
+    /// A signature with a high s, or one that does not verify.
+    #[error("the signature does not verify")]
+    Signature,
+    /// A client id with a character outside base32.
+    #[error("not a client id")]
+    Text,
+}
+
+/// The name of a device: the first 20 bytes of `SHA-256("kith/1 client id" ‖ public identity)`.
+///
+/// In text: lower-case base32 in eight groups of four, joined by `-`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientId([u8; CLIENT_ID_BYTES]);
+
 impl ClientId {
-    /// Takes the bytes.
-    pub const fn from_bytes(bytes: [u8; 20]) -> Self {
+    /// A client id that was received or stored.
+    pub const fn from_bytes(bytes: [u8; CLIENT_ID_BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; 20] {
+    /// The 20 bytes.
+    pub const fn as_bytes(&self) -> &[u8; CLIENT_ID_BYTES] {
         &self.0
     }
 }
 
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (group, bytes) in self.0.chunks(5).enumerate() {
-            let bits = bytes.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
-            for place in 0..8_u32 {
-                if place % 4 == 0 && (group, place) != (0, 0) {
+        let (groups, _) = self.0.as_chunks::<5>();
+        for (at, &[a, b, c, d, e]) in groups.iter().enumerate() {
+            let bits = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]);
+            for position in 0..8 {
+                if position % 4 == 0 && (at, position) != (0, 0) {
                     f.write_str("-")?;
                 }
-                let letter = (bits >> (35 - 5 * place) & 31) as usize;
-                let letter = BASE32.get(letter).copied().unwrap_or(b'?');
-                fmt::Write::write_char(f, char::from(letter))?;
+                let index = (bits >> (35 - 5 * position)) & 31;
+                f.write_str(char::from(BASE32[index as usize]).encode_utf8(&mut [0; 4]))?;
             }
         }
         Ok(())
@@ -96,193 +102,173 @@ impl fmt::Debug for ClientId {
 impl FromStr for ClientId {
     type Err = IdentityError;
 
-    fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let mut bytes = [0; 20];
-        let (mut bits, mut bit_count, mut length) = (0_u32, 0, 0);
-        for letter in text.bytes().filter(|b| *b != b'-') {
-            let letter = letter.to_ascii_lowercase();
-            let value = BASE32.iter().position(|b| *b == letter).ok_or(IdentityError::Text)?;
-            bits = bits << 5 | value as u32;
-            bit_count += 5;
-            if bit_count >= 8 {
-                bit_count -= 8;
-                *bytes.get_mut(length).ok_or(IdentityError::Length)? = (bits >> bit_count) as u8;
-                length += 1;
-                bits &= (1 << bit_count) - 1;
+    /// Reads either case, with or without hyphens.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut id = [0; CLIENT_ID_BYTES];
+        let mut characters = text.bytes().filter(|byte| *byte != b'-');
+        for group in id.as_chunks_mut::<5>().0 {
+            let mut bits = 0u64;
+            for _ in 0..8 {
+                let character = characters.next().ok_or(IdentityError::Length)?.to_ascii_lowercase();
+                let value = BASE32.iter().position(|known| *known == character);
+                bits = bits << 5 | value.ok_or(IdentityError::Text)? as u64;
             }
+            let [_, _, _, bytes @ ..] = bits.to_be_bytes();
+            *group = bytes;
         }
-        if length == bytes.len() && bit_count == 0 { Ok(Self(bytes)) } else { Err(IdentityError::Length) }
+        match characters.next() {
+            None => Ok(Self(id)),
+            Some(_) => Err(IdentityError::Length),
+        }
     }
 }
 
-/// Two checked public keys: signing and agreement.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Both public keys of a device: signing [33] ‖ agreement [33].
+#[derive(Clone, Copy)]
 pub struct PublicIdentity {
-    signing: PublicKey,
+    bytes: [u8; PUBLIC_IDENTITY_BYTES],
     agreement: PublicKey,
 }
 
 impl PublicIdentity {
-    /// Reads signing key ‖ agreement key, both compressed.
+    /// Parses both keys.
     ///
     /// # Errors
-    /// A key that is not a point of the curve in its one encoding.
-    pub fn from_bytes(bytes: &[u8; PUBLIC_BYTES]) -> Result<Self, IdentityError> {
+    /// [`IdentityError::Point`]: another tag than 02 or 03, or a point off the curve.
+    pub fn from_bytes(bytes: &[u8; PUBLIC_IDENTITY_BYTES]) -> Result<Self, IdentityError> {
         let (signing, agreement) = bytes.split_at(COMPRESSED_BYTES);
-        let signing = compressed_point(signing).map_err(|_| IdentityError::Point)?;
-        let agreement = compressed_point(agreement).map_err(|_| IdentityError::Point)?;
-        Ok(Self { signing, agreement })
+        point_from_compressed(signing).map_err(|_| IdentityError::Point)?;
+        let agreement = point_from_compressed(agreement).map_err(|_| IdentityError::Point)?;
+        Ok(Self { bytes: *bytes, agreement })
     }
 
-    /// The reverse of [`PublicIdentity::from_bytes`].
-    pub fn to_bytes(&self) -> [u8; PUBLIC_BYTES] {
-        let mut bytes = [0; PUBLIC_BYTES];
-        let (signing, agreement) = bytes.split_at_mut(COMPRESSED_BYTES);
-        signing.copy_from_slice(&compress(&self.signing));
-        agreement.copy_from_slice(&compress(&self.agreement));
-        bytes
+    /// The 66 bytes.
+    pub const fn to_bytes(&self) -> [u8; PUBLIC_IDENTITY_BYTES] {
+        self.bytes
     }
 
-    /// The name that the keys hash to.
+    /// The first 20 bytes of `SHA-256("kith/1 client id" ‖ public identity)`.
     pub fn client_id(&self) -> ClientId {
-        let hash = sha256(&[CLIENT_ID_LABEL, &self.to_bytes()]);
-        let mut id = [0; 20];
-        id.copy_from_slice(&hash[..20]);
+        let digest = sha256(&[CLIENT_ID_LABEL, &self.bytes]);
+        let mut id = [0; CLIENT_ID_BYTES];
+        id.copy_from_slice(&digest[..CLIENT_ID_BYTES]);
         ClientId(id)
     }
 
-    pub(crate) fn agreement(&self) -> &PublicKey {
+    pub(crate) const fn agreement(&self) -> &PublicKey {
         &self.agreement
     }
+
+    fn agreement_bytes(&self) -> &[u8] {
+        &self.bytes[COMPRESSED_BYTES..]
+    }
+
+    fn verify(&self, parts: &[&[u8]], signature: &[u8; SIGNATURE_BYTES]) -> Result<(), IdentityError> {
+        let signing = point_from_compressed(&self.bytes[..COMPRESSED_BYTES]).map_err(|_| IdentityError::Point)?;
+        ecdsa_verify(&signing, parts, signature).map_err(|_| IdentityError::Signature)
+    }
 }
+
+impl PartialEq for PublicIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for PublicIdentity {}
 
 impl fmt::Debug for PublicIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicIdentity({})", self.client_id())
+        f.debug_tuple("PublicIdentity").field(&self.client_id()).finish()
     }
 }
 
-/// A public identity with the proof that its two keys belong together; the proof has been
-/// verified.
-#[derive(Clone, PartialEq, Eq)]
+/// A public identity and the signing key's signature over the agreement key: how an identity travels.
+#[derive(Clone)]
 pub struct Card {
     bytes: [u8; CARD_BYTES],
     identity: PublicIdentity,
-    client_id: ClientId,
 }
 
 impl Card {
-    /// Reads public identity [66] ‖ signature [64] and verifies it.
+    /// Parses and verifies 130 bytes.
     ///
     /// # Errors
-    /// Wrong length, invalid keys, a signature that does not verify.
+    /// [`IdentityError::Length`], [`IdentityError::Point`] or [`IdentityError::Signature`].
     pub fn parse(bytes: &[u8]) -> Result<Self, IdentityError> {
-        let bytes: [u8; CARD_BYTES] = bytes.try_into().map_err(|_| IdentityError::Length)?;
-        let (public, signature) = bytes.split_at(PUBLIC_BYTES);
-        let identity = PublicIdentity::from_bytes(public.try_into().map_err(|_| IdentityError::Length)?)?;
-        verify(&identity.signing, &card_message(&identity), signature).map_err(|_| IdentityError::Signature)?;
-        Ok(Self { bytes, identity, client_id: identity.client_id() })
+        let bytes: &[u8; CARD_BYTES] = bytes.try_into().map_err(|_| IdentityError::Length)?;
+        let (identity, signature) = bytes.split_at(PUBLIC_IDENTITY_BYTES);
+        let identity = PublicIdentity::from_bytes(identity.try_into().map_err(|_| IdentityError::Length)?)?;
+        let signature = signature.try_into().map_err(|_| IdentityError::Length)?;
+        identity.verify(&[CARD_LABEL, identity.agreement_bytes()], signature)?;
+        Ok(Self { bytes: *bytes, identity })
     }
 
-    /// The bytes that were parsed.
-    pub fn as_bytes(&self) -> &[u8; CARD_BYTES] {
+    /// The 130 bytes.
+    pub const fn as_bytes(&self) -> &[u8; CARD_BYTES] {
         &self.bytes
     }
 
-    /// The keys.
-    pub fn identity(&self) -> &PublicIdentity {
+    /// Whose card it is.
+    pub const fn identity(&self) -> &PublicIdentity {
         &self.identity
     }
 
-    /// The name that the keys hash to.
+    /// The client id of whose card it is.
     pub fn client_id(&self) -> ClientId {
-        self.client_id
+        self.identity.client_id()
     }
 }
 
-fn card_message(identity: &PublicIdentity) -> [u8; CARD_LABEL.len() + COMPRESSED_BYTES] {
-    let mut message = [0; CARD_LABEL.len() + COMPRESSED_BYTES];
-    let (label, key) = message.split_at_mut(CARD_LABEL.len());
-    label.copy_from_slice(CARD_LABEL);
-    key.copy_from_slice(&compress(&identity.agreement));
-    message
+impl PartialEq for Card {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
 }
+
+impl Eq for Card {}
 
 impl fmt::Debug for Card {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Card({})", self.client_id)
+        f.debug_tuple("Card").field(&self.client_id()).finish()
     }
 }
 
 impl Serialize for Card {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(CARD_BYTES)?;
-        self.bytes.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        for byte in &self.bytes {
+            tuple.serialize_element(byte)?;
+        }
         tuple.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Card {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CardVisitor;
-
-        impl<'de> Visitor<'de> for CardVisitor {
-            type Value = Card;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a card of 130 bytes")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut sequence: A) -> Result<Card, A::Error> {
-                let mut bytes = [0; CARD_BYTES];
-                for (place, byte) in bytes.iter_mut().enumerate() {
-                    *byte = sequence.next_element()?.ok_or_else(|| de::Error::invalid_length(place, &self))?;
-                }
-                Card::parse(&bytes).map_err(de::Error::custom)
-            }
-        }
-
         deserializer.deserialize_tuple(CARD_BYTES, CardVisitor)
     }
 }
 
-/// What a device signs to log in. The server name is the one in the device's own configuration,
-/// so that no server can pass the login on to another.
-#[derive(Clone, Copy, Debug)]
-pub struct LoginChallenge<'a> {
-    /// Host, and port where the URL names one; at most [`SERVER_NAME_BYTES_MAX`] bytes.
-    pub server_name: &'a str,
-    /// The server's, used once.
-    pub nonce: &'a [u8; 32],
-}
+struct CardVisitor;
 
-const LOGIN_BYTES_MAX: usize = LOGIN_LABEL.len() + 2 + SERVER_NAME_BYTES_MAX + 32 + PUBLIC_BYTES;
+impl<'de> Visitor<'de> for CardVisitor {
+    type Value = Card;
 
-impl LoginChallenge<'_> {
-    fn message(&self, identity: &PublicIdentity) -> Result<heapless::Vec<u8, LOGIN_BYTES_MAX>, IdentityError> {
-        let name = self.server_name.as_bytes();
-        if name.len() > SERVER_NAME_BYTES_MAX {
-            return Err(IdentityError::Length);
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a card of 130 bytes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Card, A::Error> {
+        let mut bytes = [0; CARD_BYTES];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = elements.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &self))?;
         }
-        let mut message = heapless::Vec::new();
-        let length = (name.len() as u16).to_be_bytes();
-        for part in [LOGIN_LABEL, &length, name, self.nonce, &identity.to_bytes()] {
-            message.extend_from_slice(part).map_err(|_| IdentityError::Length)?;
-        }
-        Ok(message)
+        Card::parse(&bytes).map_err(de::Error::custom)
     }
 }
 
-/// Checks a login.
-///
-/// # Errors
-/// A signature that does not verify for this card, server name and nonce.
-pub fn verify_login(card: &Card, challenge: &LoginChallenge<'_>, signature: &[u8; 64]) -> Result<(), IdentityError> {
-    let message = challenge.message(&card.identity)?;
-    verify(&card.identity.signing, &message, signature).map_err(|_| IdentityError::Signature)
-}
-
-/// This device's secret keys. They never leave it but for its own encrypted storage.
+/// The own identity, with both private keys.
 pub struct Identity {
     signing: SigningKey,
     agreement: SecretKey,
@@ -290,95 +276,127 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Makes both key pairs.
+    /// Makes both key pairs, at a device's first start.
     pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
         loop {
-            let mut secrets = Zeroizing::new([0; SECRET_BYTES]);
-            rng.fill_bytes(secrets.as_mut());
-            // All but one in 2³² candidates are secret keys.
-            if let Ok(identity) = Self::from_secret_bytes(&secrets) {
+            let signing = SigningKey::from(generate_secret(rng));
+            // A fresh key always signs; the loop is there because the signing crate's types don't say so.
+            if let Ok(identity) = Self::from_keys(signing, generate_secret(rng)) {
                 return identity;
             }
         }
     }
 
-    /// Reads signing secret [32] ‖ agreement secret [32].
+    /// Reads a stored identity: private signing key [32] ‖ private agreement key [32].
     ///
     /// # Errors
-    /// A secret that is zero or not below the group's order.
-    pub fn from_secret_bytes(bytes: &[u8; SECRET_BYTES]) -> Result<Self, IdentityError> {
-        let (signing, agreement) = bytes.split_at(SECRET_BYTES / 2);
-        let signing = SigningKey::from_slice(signing).map_err(|_| IdentityError::Secret)?;
-        let agreement = SecretKey::from_slice(agreement).map_err(|_| IdentityError::Secret)?;
-        let identity =
-            PublicIdentity { signing: PublicKey::from(signing.verifying_key()), agreement: agreement.public_key() };
-        let mut card = [0; CARD_BYTES];
-        let (public, signature) = card.split_at_mut(PUBLIC_BYTES);
-        public.copy_from_slice(&identity.to_bytes());
-        signature.copy_from_slice(&sign(&signing, &card_message(&identity)));
-        let card = Card { bytes: card, identity, client_id: identity.client_id() };
-        Ok(Self { signing, agreement, card })
+    /// [`IdentityError::SecretKey`]: one of the two is zero or not below the order.
+    pub fn from_secret_bytes(bytes: &[u8; 64]) -> Result<Self, IdentityError> {
+        let ([signing, agreement], _) = bytes.as_chunks::<32>() else {
+            return Err(IdentityError::Length);
+        };
+        let signing = secret_from_bytes(signing).map_err(|_| IdentityError::SecretKey)?;
+        let agreement = secret_from_bytes(agreement).map_err(|_| IdentityError::SecretKey)?;
+        Self::from_keys(SigningKey::from(signing), agreement)
     }
 
-    /// The reverse of [`Identity::from_secret_bytes`], for encrypted storage.
-    pub fn to_secret_bytes(&self) -> Zeroizing<[u8; SECRET_BYTES]> {
-        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
-        let (signing, agreement) = bytes.split_at_mut(SECRET_BYTES / 2);
-        let mut secret = self.signing.to_bytes();
-        signing.copy_from_slice(&secret);
-        zeroize::Zeroize::zeroize(secret.as_mut_slice());
-        let mut secret = self.agreement.to_bytes();
-        agreement.copy_from_slice(&secret);
-        zeroize::Zeroize::zeroize(secret.as_mut_slice());
+    /// The bytes that [`Self::from_secret_bytes`] reads, for the vault.
+    pub fn to_secret_bytes(&self) -> Zeroizing<[u8; 64]> {
+        let mut bytes = Zeroizing::new([0; 64]);
+        let (signing, agreement) = bytes.split_at_mut(32);
+        signing.copy_from_slice(&Zeroizing::new(<[u8; 32]>::from(self.signing.to_bytes()))[..]);
+        agreement.copy_from_slice(&self.agreement_bytes()[..]);
         bytes
     }
 
-    /// The public keys.
-    pub fn public(&self) -> &PublicIdentity {
-        &self.card.identity
+    /// The public half.
+    pub const fn public(&self) -> &PublicIdentity {
+        self.card.identity()
     }
 
-    /// The public keys with their proof.
-    pub fn card(&self) -> &Card {
+    /// The card that proves it.
+    pub const fn card(&self) -> &Card {
         &self.card
     }
 
-    /// The name that the keys hash to.
+    /// The client id.
     pub fn client_id(&self) -> ClientId {
-        self.card.client_id
+        self.card.client_id()
     }
 
-    /// Signs a login. `None` for a server name that is too long.
-    pub fn sign_login(&self, challenge: &LoginChallenge<'_>) -> Result<[u8; 64], IdentityError> {
-        Ok(sign(&self.signing, &challenge.message(&self.card.identity)?))
+    /// Signs a login at the server named in the device's own configuration (docs/protocol.md §3.2).
+    pub fn sign_login(&self, challenge: &LoginChallenge<'_>) -> [u8; SIGNATURE_BYTES] {
+        let signature = challenge.with_parts(self.public(), |parts| ecdsa_sign(&self.signing, parts));
+        // Signing with a valid key does not fail; zeros are a signature that nobody accepts.
+        signature.unwrap_or([0; SIGNATURE_BYTES])
     }
 
-    pub(crate) fn agreement(&self) -> &SecretKey {
+    pub(crate) const fn agreement(&self) -> &SecretKey {
         &self.agreement
+    }
+
+    pub(crate) fn agreement_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.agreement.to_bytes().into())
+    }
+
+    fn from_keys(signing: SigningKey, agreement: SecretKey) -> Result<Self, IdentityError> {
+        let mut bytes = [0; CARD_BYTES];
+        let (identity, signature) = bytes.split_at_mut(PUBLIC_IDENTITY_BYTES);
+        let (signing_bytes, agreement_bytes) = identity.split_at_mut(COMPRESSED_BYTES);
+        signing_bytes.copy_from_slice(&point_to_compressed(&PublicKey::from(signing.verifying_key())));
+        agreement_bytes.copy_from_slice(&point_to_compressed(&agreement.public_key()));
+        let signed = ecdsa_sign(&signing, &[CARD_LABEL, agreement_bytes]).map_err(|_| IdentityError::Signature)?;
+        signature.copy_from_slice(&signed);
+        Ok(Self { card: Card::parse(&bytes)?, signing, agreement })
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({}, secret)", self.card.client_id)
+        f.debug_tuple("Identity").field(&self.client_id()).finish_non_exhaustive()
     }
 }
 
-/// Twelve groups of five digits.
-pub const SAFETY_NUMBER_BYTES: usize = 12 * 5 + 11;
+/// What a signaling server asks a device to sign.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginChallenge<'a> {
+    /// The server's name from the device's own configuration: host, and `:port` if the URL names one, in lower case.
+    pub server_name: &'a str,
+    /// The server's nonce, used once.
+    pub nonce: &'a [u8; 32],
+}
 
-/// The digits that two people compare to be sure of both identities.
-pub fn safety_number(a: &PublicIdentity, b: &PublicIdentity) -> String<SAFETY_NUMBER_BYTES> {
-    let (a, b) = (a.to_bytes(), b.to_bytes());
-    let (lower, higher) = if a <= b { (&a, &b) } else { (&b, &a) };
-    let mut text = String::new();
-    for half in 0..2_u8 {
-        let hash = sha256(&[SAFETY_LABEL, &[half], lower, higher]);
-        for group in hash[..30].chunks(5) {
-            let number = group.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)) % 100_000;
+impl LoginChallenge<'_> {
+    fn with_parts<T>(&self, identity: &PublicIdentity, use_parts: impl FnOnce(&[&[u8]]) -> T) -> T {
+        // Names of hosts end long before 64 KiB.
+        let length = u16::try_from(self.server_name.len()).unwrap_or(u16::MAX).to_be_bytes();
+        use_parts(&[LOGIN_LABEL, &length, self.server_name.as_bytes(), self.nonce, &identity.bytes])
+    }
+}
+
+/// Verifies a login's signature, as the server does.
+///
+/// # Errors
+/// [`IdentityError::Signature`]: a high s, or signed by another key, for another server or another nonce.
+pub fn verify_login(
+    card: &Card,
+    challenge: &LoginChallenge<'_>,
+    signature: &[u8; SIGNATURE_BYTES],
+) -> Result<(), IdentityError> {
+    challenge.with_parts(card.identity(), |parts| card.identity().verify(parts, signature))
+}
+
+/// The 60 digits that two people compare, in twelve groups: the same for both of them (docs/protocol.md §2).
+pub fn safety_number(a: &PublicIdentity, b: &PublicIdentity) -> heapless::String<71> {
+    let (lower, higher) = if a.bytes <= b.bytes { (a, b) } else { (b, a) };
+    let mut text = heapless::String::new();
+    for half in 0..2u8 {
+        let digest = sha256(&[SAFETY_NUMBER_LABEL, &[half], &lower.bytes, &higher.bytes]);
+        for &[a, b, c, d, e] in digest[..30].as_chunks::<5>().0 {
+            let digits = u64::from_be_bytes([0, 0, 0, a, b, c, d, e]) % 100_000;
             let separator = if text.is_empty() { "" } else { " " };
-            // The capacity is exactly what is written.
-            let _ = fmt::Write::write_fmt(&mut text, format_args!("{separator}{number:05}"));
+            // Twelve groups of five and eleven spaces are the 71 bytes.
+            let _ = fmt::Write::write_fmt(&mut text, format_args!("{separator}{digits:05}"));
         }
     }
     text

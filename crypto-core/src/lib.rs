@@ -1,21 +1,18 @@
-//! The cryptography of Kith, without `std`, without an allocator, without I/O and without a
-//! clock; randomness is passed in.
+//! The cryptography and the byte formats of Kith, as `docs/protocol.md` defines them: identities, invites, Noise sessions,
+//! sealed signaling payloads, the vault's keys and the frames between peers.
 //!
-//! - [`identity`]: who a device is, and the proofs of it.
-//! - [`invite`]: the secret of an invite and what comes of it.
-//! - [`noise`]: the Noise handshakes, as tables.
-//! - [`session`]: records, sealed and opened in place, and the change of keys.
-//! - [`sealed`]: signaling payloads (HPKE).
-//! - [`vault`]: what is stored.
-//! - [`wire`]: frames between peers.
+//! Invariants:
+//! - Bytes become typed values once: a value of [`identity::PublicIdentity`] or [`identity::Card`] is on the curve and verified.
+//! - The tag and the length of an encoded point are checked before it is parsed; a signature with a high s is refused.
+//! - Sealing and opening work in place in the caller's buffers. Nothing allocates.
+//! - Secrets are erased when dropped and print as `..`.
+//! - Every hash, key derivation and signature has a label of its own, beginning `kith/1 `.
 //!
-//! Invariants: bytes from outside become typed values once, at the edge, with every encoding
-//! checked; secrets are erased when they are dropped and print as nothing; no path panics on
-//! input. Deliberately absent: any choice of algorithms, and any state that outlives a value.
-
+//! Deliberately absent: `std`, an allocator, input and output, a clock, a random source (callers pass one), and
+//! every decision about peers, retries or time.
 #![no_std]
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod identity;
 pub mod invite;

@@ -1,104 +1,123 @@
-//! Signaling payloads, sealed end to end with HPKE (RFC 9180; docs/protocol.md §5). The only
-//! place that uses HPKE: the successor of its specification drops the modes with a sender's key.
+//! Signaling payloads, sealed end to end with HPKE (RFC 9180): DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM, in the
+//! modes auth and auth-psk (docs/protocol.md §5).
+//!
+//! Invariants:
+//! - What opens was sealed by the named sender for this receiver, with this header and, while pairing, this invite.
+//! - Tags and lengths are checked before any curve operation.
+//! - HPKE is used in this module only: its successor draft drops the auth modes, so that it may have to be replaced.
+//!
+//! Deliberately absent: which sessions are live and which indices have been seen (the engine), and forward secrecy, which
+//! signaling has none of: a stolen agreement key opens recorded payloads.
 
-use core::fmt;
+#[doc(hidden)]
+pub mod one_shot;
 
-use hpke::aead::{AeadTag, AesGcm256};
-use hpke::kdf::HkdfSha256;
-use hpke::kem::DhP256HkdfSha256;
-use hpke::{Deserializable, OpModeR, OpModeS, PskBundle, Serializable};
-use p256::SecretKey;
 use rand_core::CryptoRng;
 
-use crate::identity::{CARD_BYTES, Card, Identity, PUBLIC_BYTES, PublicIdentity};
+use crate::identity::{CARD_BYTES, Card, Identity, IdentityError, PUBLIC_IDENTITY_BYTES, PublicIdentity};
 use crate::invite::InviteKeys;
-use crate::primitives::{TAG_BYTES, UNCOMPRESSED_BYTES, uncompress, uncompressed_point};
-use crate::version::Version;
+use crate::primitives::{Refused, TAG_BYTES, UNCOMPRESSED_BYTES};
+use crate::version::{VERSION_BYTES, Version};
+use one_shot::Psk;
 
-type Kem = DhP256HkdfSha256;
-type PrivateKey = <Kem as hpke::Kem>::PrivateKey;
-type PublicKey = <Kem as hpke::Kem>::PublicKey;
-type EncappedKey = <Kem as hpke::Kem>::EncappedKey;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 21;
+/// The longest plaintext: a version and a body.
+pub const PLAINTEXT_BYTES_MAX: usize = 16_384;
+/// The longest body.
+pub const BODY_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX - VERSION_BYTES;
+/// What a payload is longer than its body.
+pub const OVERHEAD: usize = HEADER_BYTES + UNCOMPRESSED_BYTES + VERSION_BYTES + TAG_BYTES;
+/// What a first offer is longer than its body.
+pub const FIRST_OVERHEAD: usize = OVERHEAD + CARD_BYTES;
 
 const LABEL: &[u8; 13] = b"kith/1 sealed";
 const FIRST_LABEL: &[u8; 19] = b"kith/1 sealed first";
-const VERSION_BYTES: usize = 6;
-/// type ‖ session id ‖ index.
-pub const HEADER_BYTES: usize = 1 + 16 + 4;
-/// What sealing adds to a body.
-pub const OVERHEAD: usize = HEADER_BYTES + UNCOMPRESSED_BYTES + VERSION_BYTES + TAG_BYTES;
-/// What sealing adds to the body of a first offer.
-pub const FIRST_OVERHEAD: usize = OVERHEAD + CARD_BYTES;
-/// The largest body with its version.
-pub const PLAINTEXT_BYTES_MAX: usize = 16_384;
 
 /// Why a payload was not sealed or not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealedError {
-    /// Too short, or of an unknown type.
-    #[error("the payload is malformed")]
-    Malformed,
-    /// Longer than a payload may be, or than the buffer.
-    #[error("the payload is too long")]
-    TooLong,
-    /// The card in a first offer does not verify.
-    #[error("the card in the payload does not verify")]
-    Card,
-    /// Not from this sender, not for this device, or changed on its way.
-    #[error("the payload does not open")]
-    NotAuthentic,
+    /// An unknown type, or a first offer where none may be, or the other way round.
+    #[error("not the type of payload")]
+    Kind,
+    /// Too short or too long.
+    #[error("wrong length")]
+    Length,
+    /// The output is too short.
+    #[error("the buffer is too short")]
+    NoSpace,
+    /// A first offer's card.
+    #[error("card: {0}")]
+    Card(#[from] IdentityError),
+    /// Another sender, receiver, header, invite or bit.
+    #[error("does not open")]
+    Sealed,
+}
+
+impl From<Refused> for SealedError {
+    fn from(_: Refused) -> Self {
+        Self::Sealed
+    }
 }
 
 /// What a payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum PayloadKind {
-    /// An SDP offer to a contact.
+    /// An SDP offer.
     Offer = 1,
     /// An SDP answer.
     Answer = 2,
-    /// An ICE candidate.
+    /// A candidate; an empty body says that there are no more.
     Candidate = 3,
-    /// An SDP offer to the maker of an invite.
+    /// The offer of an invitee, with its card.
     FirstOffer = 4,
-    /// The offer is given up.
+    /// Ends the attempt.
     Withdraw = 5,
 }
 
-/// The offerer's name for one attempt: 16 random bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+impl PayloadKind {
+    const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Offer,
+            2 => Self::Answer,
+            3 => Self::Candidate,
+            4 => Self::FirstOffer,
+            5 => Self::Withdraw,
+            _ => return None,
+        })
+    }
+}
+
+/// Names an attempt to connect: random, the offerer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub [u8; 16]);
 
-/// The clear beginning of a payload; authenticated with it.
+/// What stands in clear before a sealed payload: `type u8 ‖ session id [16] ‖ index u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What it is.
+    /// What the payload is.
     pub kind: PayloadKind,
-    /// Which attempt it belongs to.
+    /// The attempt that it belongs to.
     pub session: SessionId,
-    /// Counts candidates from 1; 0 for the others.
+    /// Candidates count from 1; 0 for the others.
     pub index: u32,
 }
 
 impl Header {
-    /// Reads the header of a payload without opening it: what it says is not proven yet.
+    /// Reads a payload's header without opening it. Nothing is proven by it.
     ///
     /// # Errors
-    /// Too short, or of an unknown type.
+    /// [`SealedError::Length`] or [`SealedError::Kind`].
     pub fn peek(payload: &[u8]) -> Result<Self, SealedError> {
-        let header: &[u8; HEADER_BYTES] = payload.first_chunk().ok_or(SealedError::Malformed)?;
-        let (kind, rest) = header.split_at(1);
-        let (session, index) = rest.split_at(16);
-        let kind = match kind {
-            [1] => PayloadKind::Offer,
-            [2] => PayloadKind::Answer,
-            [3] => PayloadKind::Candidate,
-            [4] => PayloadKind::FirstOffer,
-            [5] => PayloadKind::Withdraw,
-            _ => return Err(SealedError::Malformed),
-        };
-        let session = SessionId(session.try_into().map_err(|_| SealedError::Malformed)?);
-        let index = u32::from_be_bytes(index.try_into().map_err(|_| SealedError::Malformed)?);
-        Ok(Self { kind, session, index })
+        let ([kind, rest @ ..], _) = payload.split_first_chunk::<HEADER_BYTES>().ok_or(SealedError::Length)?;
+        let (session, index) = rest.split_first_chunk().ok_or(SealedError::Length)?;
+        let index = index.first_chunk().ok_or(SealedError::Length)?;
+        Ok(Self {
+            kind: PayloadKind::from_byte(*kind).ok_or(SealedError::Kind)?,
+            session: SessionId(*session),
+            index: u32::from_be_bytes(*index),
+        })
     }
 
     fn to_bytes(self) -> [u8; HEADER_BYTES] {
@@ -110,36 +129,37 @@ impl Header {
     }
 }
 
-/// A payload that has opened.
-#[derive(Clone, Copy)]
+/// An opened payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Opened<'a> {
-    /// What it is.
+    /// What stood in clear, now proven.
     pub header: Header,
-    /// What its sender speaks.
+    /// What the sender speaks.
     pub version: Version,
-    /// SDP or candidate.
+    /// An SDP or a candidate, UTF-8 that is not checked yet.
     pub body: &'a [u8],
 }
 
-impl fmt::Debug for Opened<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+// The body holds addresses.
+impl core::fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Opened").field("header", &self.header).field("version", &self.version).finish_non_exhaustive()
     }
 }
 
-/// A first offer that has opened.
-#[derive(Clone, Debug)]
+/// An opened first offer and the card that came with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenedFirst<'a> {
-    /// The payload.
+    /// The offer.
     pub opened: Opened<'a>,
-    /// Who sent it; proven by the payload.
+    /// Who sent it; verified, and the holder of its agreement key.
     pub card: Card,
 }
 
-/// Seals a payload for a device whose identity is known to know ours; returns its length.
+/// Seals a payload to a contact into `out` and gives its length, `body.len() + OVERHEAD`.
 ///
 /// # Errors
-/// A body that is too long for a payload or for the buffer.
+/// [`SealedError::Kind`] for a first offer, [`SealedError::Length`] for a body over the limit, [`SealedError::NoSpace`].
 pub fn seal<R: CryptoRng + ?Sized>(
     own: &Identity,
     remote: &PublicIdentity,
@@ -149,16 +169,54 @@ pub fn seal<R: CryptoRng + ?Sized>(
     out: &mut [u8],
     rng: &mut R,
 ) -> Result<usize, SealedError> {
-    let start = put(out, &[&header.to_bytes()])?;
-    let mode = OpModeS::Auth(own_keys(own)?);
-    seal_after(start, &mode, &info(LABEL, own.public(), remote), remote, version, body, out, rng)
+    if header.kind == PayloadKind::FirstOffer {
+        return Err(SealedError::Kind);
+    }
+    let mut parts = Parts::of(out, 0, body.len())?;
+    parts.clear.copy_from_slice(&header.to_bytes());
+    parts.fill(version, body);
+    let (enc, tag) = one_shot::seal(
+        own.agreement(),
+        remote.agreement(),
+        None,
+        &info(LABEL, own.public(), remote),
+        parts.clear,
+        parts.plaintext,
+        rng,
+    )?;
+    *parts.enc = enc;
+    *parts.tag = tag;
+    Ok(body.len() + OVERHEAD)
 }
 
-/// Seals the first offer to the maker of an invite; returns its length.
+/// Opens a contact's payload in place.
 ///
 /// # Errors
-/// As [`seal`].
-#[allow(clippy::too_many_arguments)] // those of `seal`, and the invite
+/// [`SealedError::Kind`], [`SealedError::Length`] or [`SealedError::Sealed`].
+pub fn open<'a>(own: &Identity, remote: &PublicIdentity, payload: &'a mut [u8]) -> Result<Opened<'a>, SealedError> {
+    let header = Header::peek(payload)?;
+    if header.kind == PayloadKind::FirstOffer {
+        return Err(SealedError::Kind);
+    }
+    let body_bytes = payload.len().checked_sub(OVERHEAD).ok_or(SealedError::Length)?;
+    let parts = Parts::of(payload, 0, body_bytes)?;
+    one_shot::open(
+        own.agreement(),
+        remote.agreement(),
+        None,
+        &info(LABEL, remote, own.public()),
+        parts.clear,
+        (parts.enc, parts.plaintext, parts.tag),
+    )?;
+    opened(header, parts.plaintext)
+}
+
+/// Seals an invitee's first offer to the inviter into `out` and gives its length, `body.len() + FIRST_OVERHEAD`.
+///
+/// # Errors
+/// [`SealedError::Kind`] for anything but a first offer, [`SealedError::Length`] for a body over the limit,
+/// [`SealedError::NoSpace`].
+#[expect(clippy::too_many_arguments, reason = "the parts of the format, each once")]
 pub fn seal_first<R: CryptoRng + ?Sized>(
     own: &Identity,
     remote: &PublicIdentity,
@@ -169,134 +227,103 @@ pub fn seal_first<R: CryptoRng + ?Sized>(
     out: &mut [u8],
     rng: &mut R,
 ) -> Result<usize, SealedError> {
-    let start = put(out, &[&header.to_bytes(), own.card().as_bytes()])?;
-    let mode = OpModeS::AuthPsk(own_keys(own)?, psk(keys)?);
-    seal_after(start, &mode, &info(FIRST_LABEL, own.public(), remote), remote, version, body, out, rng)
+    if header.kind != PayloadKind::FirstOffer {
+        return Err(SealedError::Kind);
+    }
+    let mut parts = Parts::of(out, CARD_BYTES, body.len())?;
+    let (header_out, card_out) = parts.clear.split_at_mut(HEADER_BYTES);
+    header_out.copy_from_slice(&header.to_bytes());
+    card_out.copy_from_slice(own.card().as_bytes());
+    parts.fill(version, body);
+    let (enc, tag) = one_shot::seal(
+        own.agreement(),
+        remote.agreement(),
+        Some(psk(keys)),
+        &info(FIRST_LABEL, own.public(), remote),
+        parts.clear,
+        parts.plaintext,
+        rng,
+    )?;
+    *parts.enc = enc;
+    *parts.tag = tag;
+    Ok(body.len() + FIRST_OVERHEAD)
 }
 
-/// Opens a payload of a device whose identity is known, in place.
+/// Opens a first offer in place, and verifies the card that came with it.
 ///
 /// # Errors
-/// Malformed, or not authentic.
-pub fn open<'a>(own: &Identity, remote: &PublicIdentity, payload: &'a mut [u8]) -> Result<Opened<'a>, SealedError> {
+/// [`SealedError::Kind`], [`SealedError::Length`], [`SealedError::Card`] or [`SealedError::Sealed`].
+pub fn open_first<'a>(
+    own: &Identity,
+    keys: &InviteKeys,
+    payload: &'a mut [u8],
+) -> Result<OpenedFirst<'a>, SealedError> {
     let header = Header::peek(payload)?;
-    let mode = OpModeR::Auth(public_key(remote)?);
-    open_after(HEADER_BYTES, header, &mode, &info(LABEL, remote, own.public()), own, payload)
-}
-
-/// Opens the first offer to an own invite, in place.
-///
-/// # Errors
-/// Malformed, not authentic, or with a card that does not verify.
-pub fn open_first<'a>(own: &Identity, keys: &InviteKeys, payload: &'a mut [u8]) -> Result<OpenedFirst<'a>, SealedError> {
-    let header = Header::peek(payload)?;
-    let card = payload.get(HEADER_BYTES..HEADER_BYTES + CARD_BYTES).ok_or(SealedError::Malformed)?;
-    let card = Card::parse(card).map_err(|_| SealedError::Card)?;
-    let mode = OpModeR::AuthPsk(public_key(card.identity())?, psk(keys)?);
-    let info = info(FIRST_LABEL, card.identity(), own.public());
-    let opened = open_after(HEADER_BYTES + CARD_BYTES, header, &mode, &info, own, payload)?;
+    if header.kind != PayloadKind::FirstOffer {
+        return Err(SealedError::Kind);
+    }
+    let body_bytes = payload.len().checked_sub(FIRST_OVERHEAD).ok_or(SealedError::Length)?;
+    let parts = Parts::of(payload, CARD_BYTES, body_bytes)?;
+    let card = Card::parse(&parts.clear[HEADER_BYTES..])?;
+    one_shot::open(
+        own.agreement(),
+        card.identity().agreement(),
+        Some(psk(keys)),
+        &info(FIRST_LABEL, card.identity(), own.public()),
+        parts.clear,
+        (parts.enc, parts.plaintext, parts.tag),
+    )?;
+    let opened = opened(header, parts.plaintext)?;
     Ok(OpenedFirst { opened, card })
 }
 
-/// Label ‖ sender ‖ receiver.
-fn info(label: &[u8], sender: &PublicIdentity, receiver: &PublicIdentity) -> heapless::Vec<u8, INFO_BYTES_MAX> {
-    let mut info = heapless::Vec::new();
+/// A payload's parts in its buffer.
+struct Parts<'a> {
+    /// The header and what else is associated data.
+    clear: &'a mut [u8],
+    enc: &'a mut [u8; UNCOMPRESSED_BYTES],
+    plaintext: &'a mut [u8],
+    tag: &'a mut [u8; TAG_BYTES],
+}
+
+impl<'a> Parts<'a> {
+    fn of(buf: &'a mut [u8], card_bytes: usize, body_bytes: usize) -> Result<Self, SealedError> {
+        if body_bytes > BODY_BYTES_MAX {
+            return Err(SealedError::Length);
+        }
+        let (clear, rest) = buf.split_at_mut_checked(HEADER_BYTES + card_bytes).ok_or(SealedError::NoSpace)?;
+        let (enc, rest) = rest.split_first_chunk_mut().ok_or(SealedError::NoSpace)?;
+        let (plaintext, rest) = rest.split_at_mut_checked(VERSION_BYTES + body_bytes).ok_or(SealedError::NoSpace)?;
+        let tag = rest.first_chunk_mut().ok_or(SealedError::NoSpace)?;
+        Ok(Self { clear, enc, plaintext, tag })
+    }
+}
+
+impl Parts<'_> {
+    fn fill(&mut self, version: Version, body: &[u8]) {
+        let (version_out, body_out) = self.plaintext.split_at_mut(VERSION_BYTES);
+        version_out.copy_from_slice(&version.to_bytes());
+        body_out.copy_from_slice(body);
+    }
+}
+
+fn opened(header: Header, plaintext: &[u8]) -> Result<Opened<'_>, SealedError> {
+    let (version, body) = plaintext.split_first_chunk().ok_or(SealedError::Length)?;
+    Ok(Opened { header, version: Version::from_bytes(version), body })
+}
+
+fn psk(keys: &InviteKeys) -> Psk<'_> {
+    Psk { key: &keys.sealed_psk, id: &keys.token }
+}
+
+/// `label ‖ sender's public identity ‖ receiver's public identity`.
+fn info(label: &[u8], sender: &PublicIdentity, receiver: &PublicIdentity) -> Info {
+    let mut info = Info::new();
+    // The longest label and two identities are the vector's capacity.
     for part in [label, &sender.to_bytes(), &receiver.to_bytes()] {
-        // The capacity is that of the longer label.
-        let fits = info.extend_from_slice(part);
-        debug_assert!(fits.is_ok());
+        let _ = info.extend_from_slice(part);
     }
     info
 }
 
-const INFO_BYTES_MAX: usize = FIRST_LABEL.len() + 2 * PUBLIC_BYTES;
-
-fn psk(keys: &InviteKeys) -> Result<PskBundle<'_>, SealedError> {
-    PskBundle::new(&keys.sealed_psk, &keys.token).map_err(|_| SealedError::Malformed)
-}
-
-fn own_keys(own: &Identity) -> Result<(PrivateKey, PublicKey), SealedError> {
-    Ok((private_key(own.agreement())?, public_key(own.public())?))
-}
-
-fn private_key(secret: &SecretKey) -> Result<PrivateKey, SealedError> {
-    let mut bytes = secret.to_bytes();
-    let key = PrivateKey::from_bytes(&bytes);
-    zeroize::Zeroize::zeroize(bytes.as_mut_slice());
-    key.map_err(|_| SealedError::Malformed)
-}
-
-fn public_key(identity: &PublicIdentity) -> Result<PublicKey, SealedError> {
-    PublicKey::from_bytes(&uncompress(identity.agreement())).map_err(|_| SealedError::Malformed)
-}
-
-fn put(out: &mut [u8], parts: &[&[u8]]) -> Result<usize, SealedError> {
-    let mut place = 0;
-    for part in parts {
-        out.get_mut(place..place + part.len()).ok_or(SealedError::TooLong)?.copy_from_slice(part);
-        place += part.len();
-    }
-    Ok(place)
-}
-
-#[allow(clippy::too_many_arguments)] // private; shared by the two ways to seal
-fn seal_after<R: CryptoRng + ?Sized>(
-    start: usize,
-    mode: &OpModeS<'_, Kem>,
-    info: &[u8],
-    remote: &PublicIdentity,
-    version: Version,
-    body: &[u8],
-    out: &mut [u8],
-    rng: &mut R,
-) -> Result<usize, SealedError> {
-    let length = VERSION_BYTES + body.len();
-    if length > PLAINTEXT_BYTES_MAX {
-        return Err(SealedError::TooLong);
-    }
-    let end = start + UNCOMPRESSED_BYTES + length + TAG_BYTES;
-    let out = out.get_mut(..end).ok_or(SealedError::TooLong)?;
-    let (clear, rest) = out.split_at_mut(start);
-    let (enc, rest) = rest.split_at_mut(UNCOMPRESSED_BYTES);
-    let (text, tag) = rest.split_at_mut(length);
-    text[..VERSION_BYTES].copy_from_slice(&version.to_bytes());
-    text[VERSION_BYTES..].copy_from_slice(body);
-    let (encapped, sealed_tag) = hpke::single_shot_seal_inout_detached_with_rng::<AesGcm256, HkdfSha256, Kem>(
-        mode,
-        &public_key(remote)?,
-        info,
-        text.into(),
-        clear,
-        &mut &mut *rng,
-    )
-    .map_err(|_| SealedError::Malformed)?;
-    encapped.write_exact(enc);
-    sealed_tag.write_exact(tag);
-    Ok(end)
-}
-
-fn open_after<'a>(
-    start: usize,
-    header: Header,
-    mode: &OpModeR<'_, Kem>,
-    info: &[u8],
-    own: &Identity,
-    payload: &'a mut [u8],
-) -> Result<Opened<'a>, SealedError> {
-    let (clear, rest) = payload.split_at_mut_checked(start).ok_or(SealedError::Malformed)?;
-    let (enc, rest) = rest.split_at_mut_checked(UNCOMPRESSED_BYTES).ok_or(SealedError::Malformed)?;
-    let length = rest.len().checked_sub(TAG_BYTES).ok_or(SealedError::Malformed)?;
-    if !(VERSION_BYTES..=PLAINTEXT_BYTES_MAX).contains(&length) {
-        return Err(SealedError::Malformed);
-    }
-    let (text, tag) = rest.split_at_mut(length);
-    // Before p256 sees it: only the one encoding.
-    uncompressed_point(enc).map_err(|_| SealedError::Malformed)?;
-    let encapped = EncappedKey::from_bytes(enc).map_err(|_| SealedError::Malformed)?;
-    let tag = AeadTag::<AesGcm256>::from_bytes(tag).map_err(|_| SealedError::Malformed)?;
-    let own = private_key(own.agreement())?;
-    hpke::single_shot_open_inout_detached::<AesGcm256, HkdfSha256, Kem>(mode, &own, &encapped, info, (&mut *text).into(), clear, &tag)
-        .map_err(|_| SealedError::NotAuthentic)?;
-    let (version, body) = text.split_first_chunk().ok_or(SealedError::Malformed)?;
-    Ok(Opened { header, version: Version::from_bytes(version), body })
-}
+type Info = heapless::Vec<u8, { FIRST_LABEL.len() + 2 * PUBLIC_IDENTITY_BYTES }>;

@@ -1,213 +1,92 @@
-//! A session between two devices: the handshake that begins it, its records, and the change of
-//! keys inside it (docs/protocol.md §6).
+//! A session between two devices: the handshake with Kith's prologue, then records, and new keys from time to time
+//! (docs/protocol.md §6).
 //!
-//! Records are sealed and opened in the caller's buffers; nothing here allocates. The counters
-//! only grow, and a record that does not open at its counter is an error from which there is no
-//! way back: the caller closes the session.
+//! Invariants:
+//! - A [`Handshake`] and a [`Session`] are different types: what is established was proven.
+//! - Records are strictly in order; whatever does not open, and whatever the other may not send, closes the session
+//!   and erases its keys.
+//! - Each direction has a key and a counter; a pair of both is used once. No key seals or opens more than 2²¹ records.
+//! - Old keys are erased at their last use, ephemeral ones when the new keys exist.
+//!
+//! Deliberately absent: time. When to ask for a new key and when one is too old is the engine's to know.
+
+mod handshake;
+mod rekey;
 
 use core::fmt;
 
-use rand_core::CryptoRng;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::identity::{ClientId, Identity, PublicIdentity};
-use crate::invite::InviteKeys;
-use crate::noise::{self, CipherState, MESSAGE_BYTES_MAX, NoiseError, Parameters, Pattern, Role};
-use crate::primitives::TAG_BYTES;
-use crate::version::Version;
-use crate::wire::{Frame, WireError};
+use crate::noise::{NoiseError, Outcome, Role, nonce};
+use crate::primitives::{TAG_BYTES, aead_open, aead_seal};
+use crate::wire::{Frame, WireError, tlv};
 
-/// The largest message on the channel, tag included.
+use handshake::Prologue;
+pub use handshake::{Handshake, Mode, Side};
+use rekey::Rekey;
+
+/// The longest record, one message of the data channel.
 pub const RECORD_BYTES_MAX: usize = 16_384;
-/// What it holds.
+/// The longest padded plaintext of a record.
 pub const PLAINTEXT_BYTES_MAX: usize = RECORD_BYTES_MAX - TAG_BYTES;
+/// Records of a key after which its initiator makes a new one.
+pub const REKEY_RECORDS: u64 = 1 << 20;
+/// Records of a key after which nothing more is sealed or opened with it.
+pub const KEY_RECORDS_MAX: u64 = 1 << 21;
 
-/// Plaintexts are padded to one of these, so that lengths say little. Each is a round body and
-/// its frame's other fields.
-pub const PADDED_BYTES: [usize; 7] = [128, 512, 1_280, 4_352, 8_448, 12_544, PLAINTEXT_BYTES_MAX];
+/// The lengths that a plaintext is padded to: control frames, a line of text, a paragraph, and steps of 4 KiB up to a
+/// full body. Each holds 256 bytes more than the round number, for the fields around a body.
+const PADDED_BYTES: [usize; 7] = [128, 512, 1280, 4352, 8448, 12544, PLAINTEXT_BYTES_MAX];
 
-const LABEL: &[u8; 14] = b"kith/1 session";
-const PROLOGUE_BYTES: usize = LABEL.len() + 1 + 2 * 6 + 2 * 20 + 2 * 32;
-const REKEY_PROLOGUE_BYTES: usize = PROLOGUE_BYTES + 32;
-
-/// Why a handshake or a session cannot go on.
+/// Why a handshake message or a record was not written or not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
-    /// A handshake message or a record was refused.
-    #[error(transparent)]
+    /// The handshake failed.
+    #[error("handshake: {0}")]
     Noise(#[from] NoiseError),
-    /// A frame does not parse, or does not fit.
-    #[error(transparent)]
-    Wire(#[from] WireError),
-    /// A handshake message carried a payload.
-    #[error("the handshake message carries something")]
-    Payload,
-    /// Larger than a record may be.
-    #[error("it is larger than a record may be")]
-    TooLarge,
-    /// A step of a rekey that is not due.
-    #[error("a step of a rekey came out of turn")]
-    Rekey,
+    /// The initiator's static key is not the agreement key of the card in its first offer.
+    #[error("another static key than the card's")]
+    WrongStatic,
+    /// The identities given for a new key are not the session's.
+    #[error("not the identities of this session")]
+    WrongIdentity,
+    /// The output is too short.
+    #[error("the buffer is too short")]
+    NoSpace,
+    /// A plaintext over 16,368 bytes.
+    #[error("over the limit of a record")]
+    TooLong,
+    /// A record that does not open: another key, a gap, a repeat or a changed bit.
+    #[error("the record does not open")]
+    Record,
+    /// Padding that is not zero.
+    #[error("padding that is not zero")]
+    Padding,
+    /// A frame that does not parse.
+    #[error("frame: {0}")]
+    Frame(#[from] WireError),
+    /// A step of a rekey that this side does not take now.
+    #[error("out of its place")]
+    OutOfPlace,
+    /// The key has 2²¹ records.
+    #[error("the key is used up")]
+    KeyUsedUp,
+    /// An earlier error has closed the session.
+    #[error("closed")]
+    Closed,
 }
 
-/// What a handshake is for; it stands in the prologue, so that no message of one kind is taken
-/// for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Between paired devices.
-    Paired = 1,
-    /// Pairing by invite.
-    Invite = 2,
-    /// Inside a session.
-    Rekey = 3,
+/// One direction's key and the number of its next record.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Direction {
+    key: [u8; 32],
+    counter: u64,
 }
 
-/// What is known of one side before the handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Side {
-    /// Who it is.
-    pub client_id: ClientId,
-    /// SHA-256 of its DTLS certificate, as the completed DTLS handshake showed it.
-    pub fingerprint: [u8; 32],
-    /// From its sealed offer or answer.
-    pub version: Version,
-}
-
-#[derive(Clone, Copy)]
-struct Prologue([u8; PROLOGUE_BYTES]);
-
-impl Prologue {
-    fn new(mode: Mode, initiator: &Side, responder: &Side) -> Self {
-        let mut bytes = [0; PROLOGUE_BYTES];
-        let mut place = 0;
-        let parts: [&[u8]; 8] = [
-            LABEL,
-            &[mode as u8],
-            &initiator.version.to_bytes(),
-            &responder.version.to_bytes(),
-            initiator.client_id.as_bytes(),
-            responder.client_id.as_bytes(),
-            &initiator.fingerprint,
-            &responder.fingerprint,
-        ];
-        for part in parts {
-            bytes[place..place + part.len()].copy_from_slice(part);
-            place += part.len();
-        }
-        Self(bytes)
+impl Direction {
+    fn new(key: &Zeroizing<[u8; 32]>) -> Self {
+        Self { key: **key, counter: 0 }
     }
-
-    fn rekey(&self, previous_hash: &[u8; 32]) -> [u8; REKEY_PROLOGUE_BYTES] {
-        let mut bytes = [0; REKEY_PROLOGUE_BYTES];
-        let (prologue, hash) = bytes.split_at_mut(PROLOGUE_BYTES);
-        prologue.copy_from_slice(&self.0);
-        prologue[LABEL.len()] = Mode::Rekey as u8;
-        hash.copy_from_slice(previous_hash);
-        bytes
-    }
-}
-
-/// A handshake under way in a new channel.
-pub struct Handshake {
-    noise: noise::Handshake,
-    role: Role,
-    prologue: Prologue,
-}
-
-impl Handshake {
-    /// Between paired devices.
-    pub fn paired(role: Role, own: &Identity, remote: &PublicIdentity, initiator: Side, responder: Side) -> Self {
-        Self::new(Mode::Paired, Pattern::Kk, role, own, remote, &initiator, &responder)
-    }
-
-    /// The invitee's side of a pairing.
-    pub fn invited(own: &Identity, inviter: &PublicIdentity, keys: &InviteKeys, initiator: Side, responder: Side) -> Self {
-        let pattern = Pattern::XkPsk3(&keys.noise_psk);
-        Self::new(Mode::Invite, pattern, Role::Initiator, own, inviter, &initiator, &responder)
-    }
-
-    /// The inviter's side of a pairing. The invitee's static key must be the one of the card in
-    /// its first offer.
-    pub fn inviting(own: &Identity, invitee: &PublicIdentity, keys: &InviteKeys, initiator: Side, responder: Side) -> Self {
-        let pattern = Pattern::XkPsk3(&keys.noise_psk);
-        Self::new(Mode::Invite, pattern, Role::Responder, own, invitee, &initiator, &responder)
-    }
-
-    fn new(
-        mode: Mode,
-        pattern: Pattern<'_>,
-        role: Role,
-        own: &Identity,
-        remote: &PublicIdentity,
-        initiator: &Side,
-        responder: &Side,
-    ) -> Self {
-        let prologue = Prologue::new(mode, initiator, responder);
-        let noise = noise::Handshake::new(
-            pattern,
-            &Parameters { role, prologue: &prologue.0, own: own.agreement(), remote: remote.agreement() },
-        );
-        Self { noise, role, prologue }
-    }
-
-    /// Whether every message was written and read.
-    pub fn is_finished(&self) -> bool {
-        self.noise.is_finished()
-    }
-
-    /// Whether [`Handshake::write`] comes next.
-    pub fn is_my_turn(&self) -> bool {
-        self.noise.is_my_turn()
-    }
-
-    /// Writes the next message and returns its length, at most
-    /// [`noise::MESSAGE_BYTES_MAX`].
-    ///
-    /// # Errors
-    /// Out of turn, or a buffer that is too small.
-    pub fn write<R: CryptoRng + ?Sized>(&mut self, out: &mut [u8], rng: &mut R) -> Result<usize, SessionError> {
-        Ok(self.noise.write(&[], out, rng)?)
-    }
-
-    /// Reads the other side's next message, in place.
-    ///
-    /// # Errors
-    /// Out of turn, malformed, not authentic, or from somebody else.
-    pub fn read(&mut self, message: &mut [u8]) -> Result<(), SessionError> {
-        if self.noise.read(message)?.is_empty() { Ok(()) } else { Err(SessionError::Payload) }
-    }
-
-    /// The session, once every message was written and read.
-    ///
-    /// # Errors
-    /// A handshake that is not finished.
-    pub fn finish(self) -> Result<Session, SessionError> {
-        let transport = self.noise.finish()?;
-        Ok(Session {
-            role: self.role,
-            prologue: self.prologue,
-            hash: transport.hash,
-            send: transport.send,
-            receive: transport.receive,
-            rekey: Rekey::None,
-            generation: 0,
-        })
-    }
-}
-
-impl fmt::Debug for Handshake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.noise.fmt(f)
-    }
-}
-
-/// How far a change of keys has come.
-#[allow(clippy::large_enum_variant)] // there is no allocator to box it with
-enum Rekey {
-    None,
-    /// Initiator: the first message is sent.
-    Started(noise::Handshake),
-    /// Responder: sends under the new key, still opens under the old one.
-    Answered(CipherState),
 }
 
 /// An established session.
@@ -215,176 +94,173 @@ pub struct Session {
     role: Role,
     prologue: Prologue,
     hash: [u8; 32],
-    send: CipherState,
-    receive: CipherState,
+    sealing: Direction,
+    opening: Direction,
     rekey: Rekey,
     generation: u64,
+    is_closed: bool,
 }
 
 impl Session {
-    /// Whether this side made the offer, and so starts every rekey.
+    fn new(role: Role, prologue: Prologue, outcome: &Outcome) -> Self {
+        Self {
+            role,
+            prologue,
+            hash: outcome.hash,
+            sealing: Direction::new(&outcome.sealing),
+            opening: Direction::new(&outcome.opening),
+            rekey: Rekey::Idle,
+            generation: 0,
+            is_closed: false,
+        }
+    }
+
+    /// Whether this side wrote the first handshake message; it alone starts a rekey.
     pub fn is_initiator(&self) -> bool {
         self.role == Role::Initiator
     }
 
-    /// The hash of the handshake that made the present keys.
-    pub fn handshake_hash(&self) -> &[u8; 32] {
+    /// The hash of the latest handshake; it names the session and is the same on both sides.
+    pub const fn handshake_hash(&self) -> &[u8; 32] {
         &self.hash
     }
 
-    /// How often the keys have changed.
-    pub fn key_generation(&self) -> u64 {
+    /// Records under the present keys: the larger of those sealed and those opened.
+    pub fn records(&self) -> u64 {
+        self.sealing.counter.max(self.opening.counter)
+    }
+
+    /// How often both keys were replaced.
+    pub const fn key_generation(&self) -> u64 {
         self.generation
     }
 
-    /// Records under the present keys, in the direction that has more.
-    pub fn records(&self) -> u64 {
-        self.send.counter().max(self.receive.counter())
+    /// Whether a rekey has begun and is not done.
+    pub const fn is_rekeying(&self) -> bool {
+        !matches!(self.rekey, Rekey::Idle)
     }
 
-    /// Whether a change of keys is under way.
-    pub fn is_rekeying(&self) -> bool {
-        !matches!(self.rekey, Rekey::None)
-    }
-
-    /// Pads the first `length` bytes and seals them in place; returns the record's length.
+    /// Pads the first `plaintext_len` bytes of `buf` to the next length, seals them in place and gives the record's length.
     ///
     /// # Errors
-    /// Too long for a record, or for the buffer.
-    pub fn seal(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, SessionError> {
-        let padded = PADDED_BYTES.into_iter().find(|padded| length <= *padded).ok_or(SessionError::TooLarge)?;
-        buffer.get_mut(length..padded).ok_or(NoiseError::Buffer)?.fill(0);
-        Ok(self.send.seal(&[], buffer, padded)?)
+    /// [`SessionError::TooLong`], [`SessionError::NoSpace`], [`SessionError::KeyUsedUp`] or [`SessionError::Closed`];
+    /// nothing was sealed.
+    pub fn seal(&mut self, buf: &mut [u8], plaintext_len: usize) -> Result<usize, SessionError> {
+        if self.is_closed {
+            return Err(SessionError::Closed);
+        }
+        if self.sealing.counter >= KEY_RECORDS_MAX {
+            return Err(SessionError::KeyUsedUp);
+        }
+        let padded = PADDED_BYTES.into_iter().find(|bytes| *bytes >= plaintext_len);
+        let record_bytes = padded.ok_or(SessionError::TooLong)? + TAG_BYTES;
+        let record = buf.get_mut(..record_bytes).ok_or(SessionError::NoSpace)?;
+        let (plaintext, tag) = record.split_last_chunk_mut::<TAG_BYTES>().ok_or(SessionError::NoSpace)?;
+        plaintext[plaintext_len..].fill(0);
+        *tag = aead_seal(&self.sealing.key, &nonce(self.sealing.counter), &[], plaintext)
+            .map_err(|_| SessionError::TooLong)?;
+        self.sealing.counter += 1;
+        Ok(record_bytes)
     }
 
-    /// Opens a record in place; gives the frame and its padding.
+    /// Opens the next record in place and gives its whole padded plaintext.
     ///
     /// # Errors
-    /// A record of a wrong length, or one that does not open at the present counter.
+    /// [`SessionError::Record`] or [`SessionError::KeyUsedUp`], which close the session; [`SessionError::Closed`].
     pub fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<&'a mut [u8], SessionError> {
-        let length = record.len().saturating_sub(TAG_BYTES);
-        if !PADDED_BYTES.contains(&length) {
-            return Err(SessionError::TooLarge);
+        if self.is_closed {
+            return Err(SessionError::Closed);
         }
-        Ok(self.receive.open(&[], record)?)
+        if self.opening.counter >= KEY_RECORDS_MAX {
+            return Err(self.close(SessionError::KeyUsedUp));
+        }
+        let Some((text, tag)) = record.split_last_chunk_mut::<TAG_BYTES>() else {
+            return Err(self.close(SessionError::Record));
+        };
+        if !PADDED_BYTES.contains(&text.len()) {
+            return Err(self.close(SessionError::Record));
+        }
+        if aead_open(&self.opening.key, &nonce(self.opening.counter), &[], text, tag).is_err() {
+            return Err(self.close(SessionError::Record));
+        }
+        self.opening.counter += 1;
+        Ok(text)
     }
 
-    /// Encodes, pads and seals a frame; returns the record's length.
+    /// Encodes, pads and seals one frame into `out` and gives the record's length.
     ///
     /// # Errors
-    /// A frame that does not fit.
+    /// [`SessionError::Frame`], or what [`Session::seal`] gives; nothing was sealed.
     pub fn seal_frame(&mut self, frame: &Frame<'_>, out: &mut [u8]) -> Result<usize, SessionError> {
-        let length = frame.encode(out)?;
-        self.seal(out, length)
+        let plaintext_len = frame.encode(out)?;
+        self.seal(out, plaintext_len)
     }
 
-    /// Opens a record and reads its frame. `None` for an unknown kind that may be skipped.
+    /// Opens the next record in place and reads its frame; `None` is an unknown optional kind.
     ///
     /// # Errors
-    /// A record that does not open, or whose frame does not parse.
+    /// What [`Session::open`] gives, [`SessionError::Padding`] or [`SessionError::Frame`]; each of them closes the session.
     pub fn open_frame<'a>(&mut self, record: &'a mut [u8]) -> Result<Option<Frame<'a>>, SessionError> {
-        Ok(Frame::decode(self.open(record)?)?)
-    }
-
-    /// The initiator begins a change of keys: writes a record for the other side.
-    ///
-    /// # Errors
-    /// Not the initiator, or a change is under way.
-    pub fn start_rekey<R: CryptoRng + ?Sized>(
-        &mut self,
-        own: &Identity,
-        remote: &PublicIdentity,
-        out: &mut [u8],
-        rng: &mut R,
-    ) -> Result<usize, SessionError> {
-        if !self.is_initiator() || self.is_rekeying() {
-            return Err(SessionError::Rekey);
+        let plaintext = self.open(record)?;
+        let (tlv, padding) = tlv::read(plaintext).map_err(|error| self.close(error.into()))?;
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(self.close(SessionError::Padding));
         }
-        let mut handshake = self.rekey_handshake(own, remote);
-        let mut message = [0; MESSAGE_BYTES_MAX];
-        let length = handshake.write(&[], &mut message, rng)?;
-        let sealed = self.seal_frame(&Frame::Rekey(&message[..length]), out)?;
-        self.rekey = Rekey::Started(handshake);
-        Ok(sealed)
+        Frame::from_tlv(tlv).map_err(|error| self.close(error.into()))
     }
 
-    /// The responder, on the initiator's `rekey`: writes its last record under the old key.
-    ///
-    /// # Errors
-    /// Not the responder, a change is under way, or the message is refused.
-    pub fn answer_rekey<R: CryptoRng + ?Sized>(
-        &mut self,
-        message: &[u8],
-        own: &Identity,
-        remote: &PublicIdentity,
-        out: &mut [u8],
-        rng: &mut R,
-    ) -> Result<usize, SessionError> {
-        if self.is_initiator() || self.is_rekeying() {
-            return Err(SessionError::Rekey);
-        }
-        let mut handshake = self.rekey_handshake(own, remote);
-        read_copy(&mut handshake, message)?;
-        let mut answer = [0; MESSAGE_BYTES_MAX];
-        let length = handshake.write(&[], &mut answer, rng)?;
-        let sealed = self.seal_frame(&Frame::Rekey(&answer[..length]), out)?;
-        let transport = handshake.finish()?;
-        self.hash = transport.hash;
-        self.send = transport.send;
-        self.rekey = Rekey::Answered(transport.receive);
-        Ok(sealed)
-    }
-
-    /// The initiator, on the responder's `rekey`: writes `switch`, its last record under the old
-    /// key. Both directions are new afterwards.
-    ///
-    /// # Errors
-    /// No change was started, or the message is refused.
-    pub fn finish_rekey(&mut self, message: &[u8], out: &mut [u8]) -> Result<usize, SessionError> {
-        let Rekey::Started(mut handshake) = core::mem::replace(&mut self.rekey, Rekey::None) else {
-            return Err(SessionError::Rekey);
-        };
-        read_copy(&mut handshake, message)?;
-        let transport = handshake.finish()?;
-        let sealed = self.seal_frame(&Frame::Switch, out)?;
-        self.hash = transport.hash;
-        self.send = transport.send;
-        self.receive = transport.receive;
-        self.generation += 1;
-        Ok(sealed)
-    }
-
-    /// The responder, on `switch`: opens under the new key from now on.
-    ///
-    /// # Errors
-    /// No change is under way.
-    pub fn switch(&mut self) -> Result<(), SessionError> {
-        let Rekey::Answered(receive) = core::mem::replace(&mut self.rekey, Rekey::None) else {
-            return Err(SessionError::Rekey);
-        };
-        self.receive = receive;
-        self.generation += 1;
-        Ok(())
-    }
-
-    fn rekey_handshake(&self, own: &Identity, remote: &PublicIdentity) -> noise::Handshake {
-        let prologue = self.prologue.rekey(&self.hash);
-        let parameters =
-            Parameters { role: self.role, prologue: &prologue, own: own.agreement(), remote: remote.agreement() };
-        noise::Handshake::new(Pattern::Kk, &parameters)
+    /// Erases all keys; hands the reason on.
+    fn close(&mut self, reason: SessionError) -> SessionError {
+        self.is_closed = true;
+        self.sealing.zeroize();
+        self.opening.zeroize();
+        self.rekey = Rekey::Idle;
+        reason
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({:?}, generation {}, records {}, secret)", self.role, self.generation, self.records())
+        f.debug_struct("Session")
+            .field("role", &self.role)
+            .field("generation", &self.generation)
+            .field("records", &self.records())
+            .finish_non_exhaustive()
     }
 }
 
-/// Handshake messages are read in place, frames are read-only.
-fn read_copy(handshake: &mut noise::Handshake, message: &[u8]) -> Result<(), SessionError> {
-    let mut copy = [0; MESSAGE_BYTES_MAX];
-    let copy = copy.get_mut(..message.len()).ok_or(NoiseError::Length)?;
-    copy.copy_from_slice(message);
-    if handshake.read(copy)?.is_empty() { Ok(()) } else { Err(SessionError::Payload) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::ClientId;
+    use crate::version::Version;
+
+    fn session() -> Session {
+        let side = Side { client_id: ClientId::from_bytes([0; 20]), fingerprint: [0; 32], version: Version::OWN };
+        let outcome = Outcome { sealing: Zeroizing::new([1; 32]), opening: Zeroizing::new([1; 32]), hash: [2; 32] };
+        let prologue = Prologue { initiator: side, responder: side };
+        Session::new(Role::Initiator, prologue, &outcome)
+    }
+
+    #[test]
+    fn no_key_seals_or_opens_more_than_its_records() {
+        // Both directions have the same key here, so that the session opens its own records.
+        let mut session = session();
+        session.sealing.counter = KEY_RECORDS_MAX - 1;
+        session.opening.counter = KEY_RECORDS_MAX - 1;
+        let mut record = [0; 144];
+        assert_eq!(session.seal(&mut record, 0), Ok(144));
+        assert!(session.open(&mut record.clone()).is_ok());
+        assert_eq!(session.records(), KEY_RECORDS_MAX);
+        assert_eq!(session.seal(&mut record, 0), Err(SessionError::KeyUsedUp));
+        assert_eq!(session.open(&mut record), Err(SessionError::KeyUsedUp));
+        assert_eq!(session.open(&mut record), Err(SessionError::Closed));
+    }
+
+    #[test]
+    fn closing_erases_the_keys() {
+        let mut session = session();
+        assert_eq!(session.open(&mut [0; 144]), Err(SessionError::Record));
+        assert_eq!((session.sealing.key, session.opening.key), ([0; 32], [0; 32]));
+    }
 }

@@ -1,233 +1,281 @@
-//! Keys for what is stored (docs/protocol.md §8): personal hash → master key → data key → one key
-//! per table → sealed values.
+//! The keys and the sealed values of what lies on disk (docs/protocol.md §8).
+//!
+//! Personal hash → master key → key-encryption key → data key → one key per table → values.
+//!
+//! Invariants:
+//! - A value opens only for the same client id, table and row key that it was sealed for.
+//! - An iteration count outside 200,000 to 10,000,000 is refused before any work.
+//! - Every nonce is random: a new data key is due long before 2³² values were sealed under one.
+//!
+//! Deliberately absent: files, tables and rows, and the count of what was sealed (the store).
 
 use core::fmt;
 
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::identity::ClientId;
-use crate::primitives::{Aead, TAG_BYTES, hkdf, hmac_sha256, pbkdf2};
+use crate::identity::{CLIENT_ID_BYTES, ClientId};
+use crate::primitives::{NONCE_BYTES, Refused, TAG_BYTES, aead_open, aead_seal, derive, hmac_sha256, pbkdf2_sha256};
 
-/// Fewer are too easy to try out.
+/// The fewest PBKDF2 iterations.
 pub const ITERATIONS_MIN: u32 = 200_000;
-/// More would only make a damaged header keep the device busy.
+/// The most: beyond it a changed header could keep a small device busy for an hour.
 pub const ITERATIONS_MAX: u32 = 10_000_000;
-/// The longest name of a table.
-pub const TABLE_NAME_BYTES_MAX: usize = 32;
-/// The longest row key.
-pub const ROW_KEY_BYTES_MAX: usize = 64;
+/// Bytes of a wrapped data key.
+pub const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
+/// Bytes before a sealed value's ciphertext: version and nonce.
+pub const VALUE_HEAD_BYTES: usize = 1 + NONCE_BYTES;
+/// What a sealed value is longer than its plaintext.
+pub const OVERHEAD: usize = VALUE_HEAD_BYTES + TAG_BYTES;
+/// The longest table name and row key together: both go into the associated data, which is put together on the stack.
+pub const NAME_AND_ROW_BYTES_MAX: usize = 256;
 
-const NONCE_BYTES: usize = 12;
-/// Nonce ‖ key ‖ tag.
-pub const WRAPPED_BYTES: usize = NONCE_BYTES + 32 + TAG_BYTES;
+const KEY_BYTES: usize = 32;
+const SALT_BYTES: usize = 16;
 const VALUE_VERSION: u8 = 1;
-/// Where the plaintext stands in a value's buffer.
-pub const VALUE_START: usize = 1 + NONCE_BYTES;
-/// What sealing adds to a value.
-pub const OVERHEAD: usize = VALUE_START + TAG_BYTES;
 
-/// Why the vault refuses.
+const SALT_LABEL: &[u8; 12] = b"kith/1 vault";
+const KEY_ENCRYPTION_LABEL: &[u8] = b"kith/1 vault key-encryption key";
+const BACKUP_LABEL: &[u8] = b"kith/1 vault backup key";
+const TABLE_LABEL: &[u8] = b"kith/1 table ";
+const ROW_LABEL: &[u8] = b"kith/1 row ";
+const VALUE_LABEL: &[u8; 12] = b"kith/1 value";
+
+/// Why a key was not made or a value not sealed or opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
-    /// The number of iterations is out of its bounds.
-    #[error("the number of iterations is out of its bounds")]
+    /// Outside 200,000 to 10,000,000.
+    #[error("iterations out of range")]
     Iterations,
-    /// Another key, another place, or changed.
-    #[error("it does not open")]
-    NotAuthentic,
-    /// Not a sealed value of this version.
-    #[error("it is not a sealed value")]
-    Malformed,
-    /// A row key or a buffer of the wrong size.
-    #[error("it does not fit")]
-    Length,
+    /// The buffer does not hold the value and its overhead.
+    #[error("the buffer is too short")]
+    NoSpace,
+    /// A table name and a row key of more than 256 bytes together.
+    #[error("the row key is too long")]
+    RowKey,
+    /// A value with another version byte.
+    #[error("unknown version of a sealed value")]
+    Version,
+    /// Another key, client id, table, row or bit.
+    #[error("does not open")]
+    Sealed,
 }
 
-/// What the personal hash opens.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct MasterKey([u8; 32]);
+impl From<Refused> for VaultError {
+    fn from(_: Refused) -> Self {
+        Self::Sealed
+    }
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Zeroize, ZeroizeOnDrop)]
+        pub struct $name([u8; KEY_BYTES]);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    };
+}
+
+key!(
+    /// What the personal hash gives; it seals nothing itself.
+    MasterKey
+);
+key!(
+    /// Wraps the data key.
+    KeyEncryptionKey
+);
+key!(
+    /// From it the key of each export file is derived.
+    BackupKey
+);
+key!(
+    /// The random key of a store; each table's key is derived from it.
+    DataKey
+);
 
 impl MasterKey {
-    /// Derives the key; takes long, on purpose. One trailing newline of the personal hash does
-    /// not count.
+    /// Derives it from the exact bytes that were typed, less one newline (0x0a) at their end.
     ///
     /// # Errors
-    /// A number of iterations out of its bounds, before any work.
+    /// [`VaultError::Iterations`].
     pub fn derive(
         personal_hash: &[u8],
         client_id: &ClientId,
-        salt: &[u8; 16],
+        salt: &[u8; SALT_BYTES],
         iterations: u32,
     ) -> Result<Self, VaultError> {
         if !(ITERATIONS_MIN..=ITERATIONS_MAX).contains(&iterations) {
             return Err(VaultError::Iterations);
         }
-        let personal_hash = personal_hash.strip_suffix(b"\n").unwrap_or(personal_hash);
-        const LABEL: &[u8; 12] = b"kith/1 vault";
-        let mut full_salt = [0; LABEL.len() + 20 + 16];
-        full_salt[..12].copy_from_slice(LABEL);
-        full_salt[12..32].copy_from_slice(client_id.as_bytes());
-        full_salt[32..].copy_from_slice(salt);
-        let mut key = Self([0; 32]);
-        pbkdf2(personal_hash, &full_salt, iterations, &mut key.0);
+        let mut full_salt = [0; SALT_LABEL.len() + CLIENT_ID_BYTES + SALT_BYTES];
+        let (label_out, rest) = full_salt.split_at_mut(SALT_LABEL.len());
+        let (id_out, salt_out) = rest.split_at_mut(CLIENT_ID_BYTES);
+        label_out.copy_from_slice(SALT_LABEL);
+        id_out.copy_from_slice(client_id.as_bytes());
+        salt_out.copy_from_slice(salt);
+        let mut key = Self([0; KEY_BYTES]);
+        let typed = personal_hash.strip_suffix(b"\n").unwrap_or(personal_hash);
+        pbkdf2_sha256(typed, &full_salt, iterations, &mut key.0);
         Ok(key)
     }
 
-    /// For the data key.
+    /// The key that wraps the data key.
     pub fn key_encryption_key(&self) -> KeyEncryptionKey {
-        KeyEncryptionKey(expand(&self.0, &[b"kith/1 vault key-encryption key"]))
+        KeyEncryptionKey(derive_key(&self.0, &[KEY_ENCRYPTION_LABEL]))
     }
 
-    /// For backups.
+    /// The key that exports are derived from.
     pub fn backup_key(&self) -> BackupKey {
-        BackupKey(expand(&self.0, &[b"kith/1 vault backup key"]))
+        BackupKey(derive_key(&self.0, &[BACKUP_LABEL]))
     }
 }
 
-/// Wraps the data key.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct KeyEncryptionKey([u8; 32]);
-
-/// Encrypts backups.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct BackupKey([u8; 32]);
-
-/// From which every table's key comes.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct DataKey([u8; 32]);
+impl BackupKey {
+    /// The bytes, for the derivation of a file's key.
+    pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+}
 
 impl DataKey {
-    /// A new one.
+    /// Makes a new one.
     pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
-        let mut key = Self([0; 32]);
+        let mut key = Self([0; KEY_BYTES]);
         rng.fill_bytes(&mut key.0);
         key
     }
 
-    /// Wraps the key, bound to the clear header before it.
-    pub fn wrap<R: CryptoRng + ?Sized>(&self, key: &KeyEncryptionKey, header: &[u8], rng: &mut R) -> [u8; WRAPPED_BYTES] {
+    /// Wraps it: `nonce [12] ‖ ciphertext [32] ‖ tag [16]`, bound to the clear header's bytes before it.
+    pub fn wrap<R: CryptoRng + ?Sized>(
+        &self,
+        kek: &KeyEncryptionKey,
+        header: &[u8],
+        rng: &mut R,
+    ) -> [u8; WRAPPED_BYTES] {
         let mut wrapped = [0; WRAPPED_BYTES];
-        let mut nonce = [0; NONCE_BYTES];
-        rng.fill_bytes(&mut nonce);
-        wrapped[..NONCE_BYTES].copy_from_slice(&nonce);
-        wrapped[NONCE_BYTES..NONCE_BYTES + 32].copy_from_slice(&self.0);
-        // The buffer has the room.
-        let sealed = Aead::new(&key.0).seal(&nonce, header, &mut wrapped[NONCE_BYTES..], 32);
-        debug_assert!(sealed.is_ok());
+        let (nonce, rest) = wrapped.split_at_mut(NONCE_BYTES);
+        let (text, tag_out) = rest.split_at_mut(KEY_BYTES);
+        rng.fill_bytes(nonce);
+        let mut sealed = Self(self.0);
+        // 32 bytes and a header are far below what the cipher takes; were it otherwise, zeros would not unwrap.
+        if let Some(nonce) = nonce.first_chunk()
+            && let Ok(tag) = aead_seal(&kek.0, nonce, header, &mut sealed.0)
+        {
+            text.copy_from_slice(&sealed.0);
+            tag_out.copy_from_slice(&tag);
+        }
         wrapped
     }
 
-    /// Unwraps it.
+    /// Unwraps one.
     ///
     /// # Errors
-    /// Another key-encryption key or another header.
-    pub fn unwrap(key: &KeyEncryptionKey, header: &[u8], wrapped: &[u8; WRAPPED_BYTES]) -> Result<Self, VaultError> {
-        let mut wrapped = *wrapped;
-        let (nonce, sealed) = wrapped.split_at_mut(NONCE_BYTES);
-        let nonce = (&*nonce).try_into().map_err(|_| VaultError::Length)?;
-        let opened = Aead::new(&key.0).open(&nonce, header, sealed).map_err(|_| VaultError::NotAuthentic)?;
-        let mut data_key = Self([0; 32]);
-        data_key.0.copy_from_slice(opened);
-        wrapped.zeroize();
-        Ok(data_key)
+    /// [`VaultError::Sealed`]: another personal hash, another header or a changed bit.
+    pub fn unwrap(kek: &KeyEncryptionKey, header: &[u8], wrapped: &[u8; WRAPPED_BYTES]) -> Result<Self, VaultError> {
+        let (nonce, rest) = wrapped.split_first_chunk().ok_or(VaultError::Sealed)?;
+        let (text, rest) = rest.split_first_chunk().ok_or(VaultError::Sealed)?;
+        let tag = rest.first_chunk().ok_or(VaultError::Sealed)?;
+        let mut key = Self(*text);
+        aead_open(&kek.0, nonce, header, &mut key.0, tag)?;
+        Ok(key)
     }
 
-    /// The keys of one table. The name has at most [`TABLE_NAME_BYTES_MAX`] bytes.
+    /// The keys of one table.
     pub fn table(&self, client_id: &ClientId, name: &'static str) -> TableKey {
         TableKey {
-            cipher: Aead::new(&zeroize::Zeroizing::new(expand(&self.0, &[b"kith/1 table ", name.as_bytes()]))),
-            rows: RowKey(expand(&self.0, &[b"kith/1 row ", name.as_bytes()])),
+            values: derive_key(&self.0, &[TABLE_LABEL, name.as_bytes()]),
+            rows: derive_key(&self.0, &[ROW_LABEL, name.as_bytes()]),
             client_id: *client_id,
             name,
         }
     }
 }
 
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct RowKey([u8; 32]);
-
-/// Seals the values of one table.
+/// Seals the values of one table, and hides what its rows are found by.
+#[derive(ZeroizeOnDrop)]
 pub struct TableKey {
-    cipher: Aead,
-    rows: RowKey,
+    values: [u8; KEY_BYTES],
+    rows: [u8; KEY_BYTES],
+    #[zeroize(skip)]
     client_id: ClientId,
+    #[zeroize(skip)]
     name: &'static str,
 }
 
-const AD_BYTES_MAX: usize = 12 + 20 + 1 + TABLE_NAME_BYTES_MAX + ROW_KEY_BYTES_MAX;
-
 impl TableKey {
-    /// Seals in place: the plaintext stands at [`VALUE_START`]; returns the value's length.
+    /// Seals the plaintext at `buf[13..13 + plaintext_len]` in place: `version u8 ‖ nonce [12] ‖ ciphertext ‖ tag [16]`. Gives the
+    /// whole length, `plaintext_len + OVERHEAD`.
     ///
     /// # Errors
-    /// A buffer or row key of the wrong size.
+    /// [`VaultError::NoSpace`] or [`VaultError::RowKey`].
     pub fn seal<R: CryptoRng + ?Sized>(
         &self,
         row_key: &[u8],
-        buffer: &mut [u8],
+        buf: &mut [u8],
         plaintext_len: usize,
         rng: &mut R,
     ) -> Result<usize, VaultError> {
-        let ad = self.associated_data(row_key)?;
-        let mut nonce = [0; NONCE_BYTES];
-        rng.fill_bytes(&mut nonce);
-        let (head, text) = buffer.split_at_mut_checked(VALUE_START).ok_or(VaultError::Length)?;
-        head[0] = VALUE_VERSION;
-        head[1..].copy_from_slice(&nonce);
-        let sealed = self.cipher.seal(&nonce, &ad, text, plaintext_len).map_err(|_| VaultError::Length)?;
-        Ok(VALUE_START + sealed)
+        let associated = self.associated(row_key)?;
+        let ([version, nonce @ ..], rest) =
+            buf.split_first_chunk_mut::<VALUE_HEAD_BYTES>().ok_or(VaultError::NoSpace)?;
+        let (text, rest) = rest.split_at_mut_checked(plaintext_len).ok_or(VaultError::NoSpace)?;
+        let tag = rest.first_chunk_mut().ok_or(VaultError::NoSpace)?;
+        let nonce: &mut [u8; NONCE_BYTES] = nonce.first_chunk_mut().ok_or(VaultError::NoSpace)?;
+        *version = VALUE_VERSION;
+        rng.fill_bytes(nonce);
+        *tag = aead_seal(&self.values, nonce, &associated, text)?;
+        Ok(plaintext_len + OVERHEAD)
     }
 
-    /// Opens in place and gives the plaintext.
+    /// Opens a sealed value in place and gives its plaintext.
     ///
     /// # Errors
-    /// Another version, another key, another row, or changed.
+    /// [`VaultError::Version`], [`VaultError::RowKey`] or [`VaultError::Sealed`].
     pub fn open<'a>(&self, row_key: &[u8], value: &'a mut [u8]) -> Result<&'a mut [u8], VaultError> {
-        let ad = self.associated_data(row_key)?;
-        let (head, sealed) = value.split_at_mut_checked(VALUE_START).ok_or(VaultError::Malformed)?;
-        let (version, nonce) = head.split_at(1);
-        if version != [VALUE_VERSION] {
-            return Err(VaultError::Malformed);
+        let associated = self.associated(row_key)?;
+        let ([version, nonce @ ..], rest) =
+            value.split_first_chunk_mut::<VALUE_HEAD_BYTES>().ok_or(VaultError::Sealed)?;
+        if *version != VALUE_VERSION {
+            return Err(VaultError::Version);
         }
-        let nonce = nonce.try_into().map_err(|_| VaultError::Malformed)?;
-        self.cipher.open(&nonce, &ad, sealed).map_err(|_| VaultError::NotAuthentic)
+        let nonce = nonce.first_chunk().ok_or(VaultError::Sealed)?;
+        let (text, tag) = rest.split_last_chunk_mut().ok_or(VaultError::Sealed)?;
+        aead_open(&self.values, nonce, &associated, text, tag)?;
+        Ok(text)
     }
 
-    /// A row key for something secret: the same for the same value, saying nothing about it.
+    /// What a row is found by in place of a secret value: 16 bytes of an HMAC of it.
     pub fn row_tag(&self, value: &[u8]) -> [u8; 16] {
-        let tag = hmac_sha256(&self.rows.0, &[value]);
-        let mut row = [0; 16];
-        row.copy_from_slice(&tag[..16]);
-        row
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&hmac_sha256(&self.rows, &[value])[..16]);
+        tag
     }
 
-    fn associated_data(&self, row_key: &[u8]) -> Result<heapless::Vec<u8, AD_BYTES_MAX>, VaultError> {
-        let mut ad = heapless::Vec::new();
-        let length = [self.name.len() as u8];
-        for part in [b"kith/1 value", self.client_id.as_bytes().as_slice(), &length, self.name.as_bytes(), row_key] {
-            ad.extend_from_slice(part).map_err(|_| VaultError::Length)?;
+    /// `"kith/1 value" ‖ client id ‖ table name length u8 ‖ table name ‖ row key`.
+    fn associated(&self, row_key: &[u8]) -> Result<Associated, VaultError> {
+        let name_bytes = u8::try_from(self.name.len()).map_err(|_| VaultError::RowKey)?;
+        let mut associated = Associated::new();
+        for part in [&VALUE_LABEL[..], self.client_id.as_bytes(), &[name_bytes], self.name.as_bytes(), row_key] {
+            associated.extend_from_slice(part).map_err(|_| VaultError::RowKey)?;
         }
-        Ok(ad)
+        Ok(associated)
     }
 }
 
-fn expand(key: &[u8; 32], info: &[&[u8]]) -> [u8; 32] {
-    let mut out = [0; 32];
-    // HKDF-SHA256 gives up to 8,160 bytes; 32 never fail.
-    let expanded = hkdf(None, key, info, &mut out);
-    debug_assert!(expanded.is_ok());
-    out
+impl fmt::Debug for TableKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TableKey").field(&self.name).finish_non_exhaustive()
+    }
 }
 
-macro_rules! redacted {
-    ($($secret:ident),*) => {$(
-        impl fmt::Debug for $secret {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($secret), "(secret)"))
-            }
-        }
-    )*};
-}
+type Associated = heapless::Vec<u8, { VALUE_LABEL.len() + CLIENT_ID_BYTES + 1 + NAME_AND_ROW_BYTES_MAX }>;
 
-redacted!(MasterKey, KeyEncryptionKey, BackupKey, DataKey, TableKey);
+fn derive_key(key: &[u8; KEY_BYTES], info: &[&[u8]]) -> [u8; KEY_BYTES] {
+    let [derived] = *derive(&[], key, info);
+    derived
+}

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Pieces of which whole systems are put together: real programs, a real message bus, a real
+//! server. The demo and the system tests use the same ones.
+//!
+//! Invariants:
+//! - Everything that is started ends with its owner, by its process id; what holds files lives in
+//!   temporary folders that end with their owner, too.
+//! - Every wait is for an event and has an end. Nothing sleeps.
+//! - Fakes do not exist here: what is asked for over D-Bus is asked of the built `kithd`.
+//!
+//! Deliberately absent: any crate of the product but `kith-dbus`, the door that everybody uses.
+
+mod bus;
+mod device;
+mod latency;
+mod messenger;
+mod process;
+mod programs;
+mod secret;
+mod server;
+
+pub use bus::{Bus, Policy};
+pub use device::Device;
+pub use latency::{Latencies, Millis};
+pub use messenger::{Conversation, Messenger, Queued};
+pub use process::{Process, run_to_end, within};
+pub use programs::Programs;
+pub use secret::Secret;
+pub use server::{Logging, Server};

@@ -245,7 +245,7 @@ impl Engine {
         let Stage::Open(session) = &mut conn.stage else { return };
         let (identity, remote) = (&self.identity, conn.card.identity());
         let answered = if session.is_initiator() {
-            session.finish_rekey(message, &mut self.scratch)
+            session.finish_rekey(message, identity, remote, &mut self.scratch)
         } else {
             session.answer_rekey(message, identity, remote, &mut self.scratch, rng)
         };

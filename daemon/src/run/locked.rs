@@ -4,9 +4,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use super::{Next, Settings, entropy, stopped};
+use super::{Next, entropy, stopped};
 use crate::handle::{Call, CallError, Desk};
-use crate::store::{Folder, Found, LockedStore, Store, UnlockError};
+use crate::store::{self, Folder, Found, LockedStore, Store, UnlockError};
+use kith_crypto::identity::Identity;
 
 /// What works on the blocking pool: deriving a key takes long, on purpose.
 struct Work {
@@ -14,7 +15,7 @@ struct Work {
     done: oneshot::Sender<Result<(), CallError>>,
 }
 
-pub(super) async fn run(found: Found, _settings: &Settings, desk: &mut Desk, stop: &mut watch::Receiver<bool>) -> Next {
+pub(super) async fn run(found: Found, folder: &Folder, desk: &mut Desk, stop: &mut watch::Receiver<bool>) -> Next {
     // `None` while the work has it.
     let mut found = Some(found);
     let mut work: Option<Work> = None;
@@ -22,7 +23,7 @@ pub(super) async fn run(found: Found, _settings: &Settings, desk: &mut Desk, sto
         tokio::select! {
             call = desk.calls.recv() => match call {
                 None => return Next::Stop,
-                Some(call) => answer(call, &mut found, &mut work),
+                Some(call) => answer(call, folder, &mut found, &mut work),
             },
             (given_back, result) = finished(&mut work) => {
                 let done = work.take().map(|w| w.done);
@@ -52,14 +53,15 @@ async fn finished(work: &mut Option<Work>) -> (Found, Result<Box<Store>, CallErr
     }
 }
 
-fn answer(call: Call, found: &mut Option<Found>, work: &mut Option<Work>) {
+fn answer(call: Call, folder: &Folder, found: &mut Option<Found>, work: &mut Option<Work>) {
     let refusal = match found {
-        Some(Found::Empty(_)) => CallError::NotSetUp,
+        Some(Found::Empty) => CallError::NotSetUp,
         Some(Found::Locked(_)) | None => CallError::Locked,
     };
     match (call, found.take()) {
-        (Call::SetUp { secret, display_name, done }, Some(Found::Empty(folder))) => {
-            let task = tokio::task::spawn_blocking(move || set_up(folder, &secret, &display_name));
+        (Call::SetUp { secret, display_name, done }, Some(Found::Empty)) => {
+            let folder = folder.clone();
+            let task = tokio::task::spawn_blocking(move || set_up(&folder, &secret, display_name));
             *work = Some(Work { task, done });
         }
         (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
@@ -85,16 +87,16 @@ fn refuse(call: Call, refusal: CallError) {
     }
 }
 
-fn set_up(folder: Folder, secret: &Zeroizing<String>, display_name: &str) -> (Found, Result<Box<Store>, CallError>) {
-    let made = crate::store::create(&folder, secret.as_bytes(), display_name, &mut entropy());
-    let result = made.map(Box::new).map_err(|error| CallError::Corrupt(error.to_string()));
-    (Found::Empty(folder), result)
+fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: String) -> (Found, Result<Box<Store>, CallError>) {
+    let identity = Identity::generate(&mut entropy());
+    let made = store::create(folder, secret.as_bytes(), identity, display_name);
+    (Found::Empty, made.map(Box::new).map_err(|error| CallError::Corrupt(error.to_string())))
 }
 
-fn unlock(store: LockedStore, secret: &Zeroizing<String>) -> (Found, Result<Box<Store>, CallError>) {
-    let result = store.unlock(secret.as_bytes()).map(Box::new).map_err(|error| match error {
+fn unlock(locked: LockedStore, secret: &Zeroizing<String>) -> (Found, Result<Box<Store>, CallError>) {
+    let result = locked.unlock(secret.as_bytes()).map(Box::new).map_err(|error| match error {
         UnlockError::WrongSecret => CallError::WrongSecret,
-        other => CallError::Corrupt(other.to_string()),
+        UnlockError::Corrupt(_) | UnlockError::Failed(_) => CallError::Corrupt(error.to_string()),
     });
-    (Found::Locked(store), result)
+    (Found::Locked(locked), result)
 }

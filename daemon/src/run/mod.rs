@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Link, Signaling};
 use crate::handle::{DaemonState, Desk, Handle, Status, door};
-use crate::store::{self, Found, OpenError};
+use crate::store::{self, Folder, FolderError, Found, OpenError, Store};
 
 /// What the loop needs to know.
 #[derive(Clone, Debug)]
@@ -51,13 +51,25 @@ pub(crate) fn entropy() -> impl rand_core::CryptoRng {
 pub struct Daemon {
     settings: Settings,
     desk: Desk,
+    folder: Folder,
     found: Found,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder must not or cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The store in it cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
 }
 
 /// How a stage of the loop ended.
 enum Next {
     /// Go on with an open store.
-    Open(Box<store::Store>),
+    Open(Box<Store>),
     /// Go on locked.
     Lock(Found),
     /// The program ends.
@@ -69,10 +81,11 @@ impl Daemon {
     ///
     /// # Errors
     /// A folder that must not or cannot be used; the sentence says what to do.
-    pub fn new(settings: Settings) -> Result<(Self, Handle), OpenError> {
-        let found = store::open(&settings.data_dir)?;
+    pub fn new(settings: Settings) -> Result<(Self, Handle), StartError> {
+        let folder = Folder::open(&settings.data_dir)?;
+        let found = store::open(&folder)?;
         let (handle, desk) = door(status(&found));
-        Ok((Self { settings, desk, found }, handle))
+        Ok((Self { settings, desk, folder, found }, handle))
     }
 
     /// Runs until `stop` becomes true.
@@ -82,9 +95,9 @@ impl Daemon {
             next = match next {
                 Next::Lock(found) => {
                     self.desk.status.send_replace(status(&found));
-                    locked::run(found, &self.settings, &mut self.desk, &mut stop).await
+                    locked::run(found, &self.folder, &mut self.desk, &mut stop).await
                 }
-                Next::Open(store) => ready::run(*store, &self.settings, &mut self.desk, &mut stop).await,
+                Next::Open(store) => ready::run(*store, &self.folder, &self.settings, &mut self.desk, &mut stop).await,
                 Next::Stop => return,
             };
         }
@@ -93,7 +106,7 @@ impl Daemon {
 
 fn status(found: &Found) -> Status {
     match found {
-        Found::Empty(_) => Status { state: DaemonState::NeedsSetUp, client_id: None },
+        Found::Empty => Status { state: DaemonState::NeedsSetUp, client_id: None },
         Found::Locked(store) => Status { state: DaemonState::Locked, client_id: Some(store.client_id()) },
     }
 }

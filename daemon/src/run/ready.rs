@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Now, Reply, Request, RequestError, RequestId,
-    Signal, SignalingState,
+    CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Reply, Request, RequestId, Signal,
+    SignalingState,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
@@ -17,7 +17,7 @@ use super::{Next, Settings, entropy, publish, stopped};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
-use crate::store::{self, Reader, Store, Writer};
+use crate::store::{self, Folder, Reader, Store, Writer};
 
 /// Reads of history that run side by side; each holds at most one page.
 const READS_MAX: usize = 4;
@@ -41,7 +41,6 @@ struct Ready<'a> {
 
 /// What the rooms send to the loop.
 struct Inputs {
-    committed: mpsc::Receiver<(CommitId, Result<(), CommitError>)>,
     loaded: mpsc::Receiver<(LoadId, Loaded)>,
     links: mpsc::Receiver<(kith_engine::LinkId, LinkReport)>,
     signals: Option<mpsc::Receiver<Signal>>,
@@ -58,9 +57,14 @@ enum Input {
     Stop,
 }
 
-pub(super) async fn run(store: Store, settings: &Settings, desk: &mut Desk, stop: &mut watch::Receiver<bool>) -> Next {
-    let folder = store.folder().clone();
-    let (identity, stored, writer, committed, reader) = store.into_parts();
+pub(super) async fn run(
+    store: Store,
+    folder: &Folder,
+    settings: &Settings,
+    desk: &mut Desk,
+    stop: &mut watch::Receiver<bool>,
+) -> Next {
+    let (identity, stored, writer, reader) = store.into_parts();
     let identity = Arc::new(identity);
     let client_id = identity.client_id();
     let (server, signals) = connect(settings, &identity);
@@ -71,7 +75,7 @@ pub(super) async fn run(store: Store, settings: &Settings, desk: &mut Desk, stop
         relay_only: settings.link.relay_only,
     };
     let engine = Engine::new(identity, engine_settings, stored);
-    let mut inputs = Inputs { committed, loaded, links: link_reports, signals };
+    let mut inputs = Inputs { loaded, links: link_reports, signals };
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
     let lock = {
@@ -93,7 +97,7 @@ pub(super) async fn run(store: Store, settings: &Settings, desk: &mut Desk, stop
         lock
     };
     let Some(done) = lock else { return Next::Stop };
-    match store::reopen(folder) {
+    match store::open(folder) {
         Ok(found) => {
             desk.status.send_replace(super::status(&found));
             let _ = done.send(Ok(()));
@@ -119,8 +123,13 @@ fn connect(
         allow_plain: settings.signaling.allow_plain,
         instance: settings.instance,
     };
-    let (client, signals) = signaling::spawn(settings, identity.clone());
-    (Some(client), Some(signals))
+    match signaling::spawn(settings, identity.clone()) {
+        Ok((client, signals)) => (Some(client), Some(signals)),
+        Err(error) => {
+            warn!("no signaling server: {error}");
+            (None, None)
+        }
+    }
 }
 
 impl Ready<'_> {
@@ -134,7 +143,7 @@ impl Ready<'_> {
         loop {
             self.perform();
             let timeout = self.engine.poll_timeout().map(|at| at.saturating_sub(now().boot_ms));
-            match next(inputs, calls, stop, timeout).await {
+            match next(&mut self.writer, inputs, calls, stop, timeout).await {
                 Input::Stop => return None,
                 Input::Call(Call::Lock { done }) => return Some(done),
                 Input::Call(call) => self.call(call),
@@ -214,7 +223,7 @@ impl Ready<'_> {
             Effect::Commit(commit) => {
                 let id = commit.id;
                 if let Err(error) = self.writer.submit(commit) {
-                    self.refused.push_back((id, error));
+                    self.refused.push_back((id, CommitError::Failed(error.to_string())));
                 }
             }
             Effect::Load(id, load) => {
@@ -252,6 +261,7 @@ impl Ready<'_> {
 
 /// Waits for the next input. Completions first: they free what others wait for.
 async fn next(
+    writer: &mut Writer,
     inputs: &mut Inputs,
     calls: &mut mpsc::Receiver<Call>,
     stop: &mut watch::Receiver<bool>,
@@ -275,7 +285,7 @@ async fn next(
     tokio::select! {
         biased;
         () = stopped(stop) => Input::Stop,
-        Some((id, result)) = inputs.committed.recv() => Input::Committed(id, result),
+        Some((id, result)) = writer.completed() => Input::Committed(id, result),
         Some((id, loaded)) = inputs.loaded.recv() => Input::Loaded(id, loaded),
         signal = signal => Input::Signal(signal),
         Some((id, report)) = inputs.links.recv() => Input::Link(id, report),

@@ -1,5 +1,6 @@
 //! Whole engines in virtual time.
 
+mod chaos;
 mod delivery;
 mod pairing;
 mod world;

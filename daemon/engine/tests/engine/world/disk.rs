@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, ContactRecord, ConversationRecord, Direction, Load, Loaded, Mark, MessageId, MessageRecord, MessageState, Op,
-    ProfileRecord, StoredContact, StoredState,
+    CommitError, ContactRecord, ConversationRecord, Direction, Load, Loaded, Mark, MessageId, MessageRecord,
+    MessageState, Op, ProfileRecord, StoredContact, StoredState,
 };
 
 #[derive(Clone, Default)]
@@ -26,7 +26,17 @@ pub(crate) struct Disk {
     cursors: BTreeMap<String, u64>,
     /// Refuse commits that need space.
     pub(crate) full: bool,
+    /// A defect on purpose: no high-water mark is kept, and no message id is compared.
+    pub(crate) forgets_marks: bool,
+    /// A defect on purpose: the last commits before a crash are lost, though they were reported
+    /// as written.
+    pub(crate) lies_about_fsync: bool,
+    durable: Option<Box<Disk>>,
+    undurable: usize,
 }
+
+/// How many commits a disk that lies holds back.
+const UNDURABLE_MAX: usize = 4;
 
 impl Disk {
     pub(crate) fn new(profile: ProfileRecord) -> Self {
@@ -37,6 +47,17 @@ impl Disk {
             inbox: BTreeMap::new(),
             cursors: BTreeMap::new(),
             full: false,
+            forgets_marks: false,
+            lies_about_fsync: false,
+            durable: None,
+            undurable: 0,
+        }
+    }
+
+    /// What a power cut leaves.
+    pub(crate) fn lose_power(&mut self) {
+        if let Some(durable) = self.durable.take() {
+            *self = *durable;
         }
     }
 
@@ -74,10 +95,20 @@ impl Disk {
         if self.full {
             return Err(CommitError::Full);
         }
-        let before = self.clone();
+        if self.lies_about_fsync && (self.durable.is_none() || self.undurable >= UNDURABLE_MAX) {
+            self.durable = None;
+            self.durable = Some(Box::new(self.clone()));
+            self.undurable = 0;
+        }
+        self.undurable += 1;
+        // Claims come first in a commit; nothing is written before one is refused.
+        let claims = |op: &Op| matches!(op, Op::ClaimId { .. } | Op::ClaimKey { .. });
+        let before = ops.iter().any(claims).then(|| self.clone());
         for op in ops {
             if let Err(error) = self.apply(op) {
-                *self = before;
+                if let Some(before) = before {
+                    *self = before;
+                }
                 return Err(error);
             }
         }
@@ -89,6 +120,7 @@ impl Disk {
             Op::PutProfile(profile) => self.profile = profile,
             Op::PutContact(contact) => drop(self.contacts.insert(contact.client_id(), contact)),
             Op::PutConversation(peer, record) => self.conversation(peer).record = record,
+            Op::PutMarks(..) | Op::ClaimId { .. } if self.forgets_marks => {}
             Op::PutMarks(peer, marks) => self.conversation(peer).marks = marks,
             Op::RemoveContact(peer) => {
                 self.contacts.remove(&peer);

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
-    Commit, CommitError, CommitId, Effect, Engine, Event, Ice, Incarnation, LinkEvent, LinkId, LinkPath, LinkRole, LoadId, Loaded,
-    LoggingMode, LoggingNotice, MessageId, MessageState, Negotiation, NewMessage, Now, PairingState, PairingView, PeerView,
-    ProfileRecord, Reply, Request, RequestError, RequestId, Settings, Signal, SignalOut, Token, Via,
+    Commit, CommitError, CommitId, Effect, Engine, Event, Ice, Incarnation, LinkEvent, LinkId, LinkPath, LinkRole,
+    LoadId, Loaded, LoggingMode, LoggingNotice, MessageId, MessageState, Negotiation, NewMessage, Now, PairingState,
+    PairingView, PeerView, ProfileRecord, Reply, Request, RequestError, RequestId, Settings, Signal, SignalOut, Token,
+    Via,
 };
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use disk::Disk;
 
@@ -53,6 +54,27 @@ pub(crate) struct Device {
     pub(crate) reaches_server: bool,
     logged_in: bool,
     links: BTreeMap<LinkId, Link>,
+}
+
+impl Device {
+    fn new(identity: Arc<Identity>, disk: Disk, rng: ChaCha20Rng) -> Self {
+        Self {
+            id: identity.client_id(),
+            identity,
+            engine: None,
+            disk,
+            run: 0,
+            rng,
+            next_request: 1,
+            replies: BTreeMap::new(),
+            events: Vec::new(),
+            peers: BTreeMap::new(),
+            pairings: BTreeMap::new(),
+            reaches_server: true,
+            logged_in: false,
+            links: BTreeMap::new(),
+        }
+    }
 }
 
 struct Link {
@@ -96,6 +118,24 @@ pub(crate) struct World {
     pub(crate) tamper_frame: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
     /// Give the two ends of a link different certificates than the ones they see.
     pub(crate) swap_fingerprints: bool,
+    /// What the way to the server does, and the moment of a crash.
+    pub(crate) faults: Faults,
+    fault_rng: ChaCha20Rng,
+    /// How far the wall clock is off, milliseconds.
+    pub(crate) utc_offset_ms: i64,
+    pub(crate) clock_trusted: bool,
+}
+
+/// What goes wrong by chance.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Faults {
+    /// Of a hundred messages to or from the server.
+    pub(crate) signal_lost: u32,
+    pub(crate) signal_doubled: u32,
+    /// Added to the delay, so that messages overtake each other.
+    pub(crate) signal_jitter_ms: u64,
+    /// Of ten thousand effects, so many are followed by a crash of their device.
+    pub(crate) crash_after_effect: u32,
 }
 
 impl World {
@@ -112,28 +152,32 @@ impl World {
             tamper_payload: None,
             tamper_frame: None,
             swap_fingerprints: false,
+            faults: Faults::default(),
+            fault_rng: ChaCha20Rng::seed_from_u64(seed ^ 0x6b69_7468),
+            utc_offset_ms: 0,
+            clock_trusted: true,
         };
         for index in 0..count {
             let mut rng = ChaCha20Rng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(index as u64));
             let identity = Arc::new(Identity::generate(&mut rng));
-            let profile =
-                ProfileRecord { display_name: format!("device {index}"), incarnation: Incarnation([index as u8 + 1; 16]) };
-            world.devices.push(Device {
-                id: identity.client_id(),
-                identity,
-                engine: None,
-                disk: Disk::new(profile),
-                run: 0,
-                rng,
-                next_request: 1,
-                replies: BTreeMap::new(),
-                events: Vec::new(),
-                peers: BTreeMap::new(),
-                pairings: BTreeMap::new(),
-                reaches_server: true,
-                logged_in: false,
-                links: BTreeMap::new(),
-            });
+            let profile = ProfileRecord {
+                display_name: format!("device {index}"),
+                incarnation: Incarnation([index as u8 + 1; 16]),
+            };
+            world.devices.push(Device::new(identity, Disk::new(profile), rng));
+            world.start(index);
+        }
+        world
+    }
+
+    /// A world of its own, that goes on from what these devices have on their disks.
+    pub(crate) fn branched(&self, seed: u64) -> Self {
+        let mut world = Self::new(seed, 0);
+        for (index, device) in self.devices.iter().enumerate() {
+            let rng = ChaCha20Rng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(index as u64));
+            world.devices.push(Device::new(device.identity.clone(), device.disk.clone(), rng));
+        }
+        for index in 0..world.devices.len() {
             world.start(index);
         }
         world
@@ -155,7 +199,8 @@ impl World {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { boot_ms: self.boot_ms, utc_ms: UTC_MS + self.boot_ms, clock_trusted: true }
+        let utc_ms = (UTC_MS + self.boot_ms).saturating_add_signed(self.utc_offset_ms);
+        Now { boot_ms: self.boot_ms, utc_ms, clock_trusted: self.clock_trusted }
     }
 
     pub(crate) fn start(&mut self, index: usize) {
@@ -172,6 +217,7 @@ impl World {
     pub(crate) fn crash(&mut self, index: usize) {
         let device = &mut self.devices[index];
         device.engine = None;
+        device.disk.lose_power();
         device.run += 1;
         device.peers.clear();
         device.pairings.clear();
@@ -246,6 +292,39 @@ impl World {
                 let presence = Signal::Presence { peer, online };
                 self.push(self.delays.signal_ms, Happening::FromServer(*watcher, run, presence));
             }
+        }
+    }
+
+    /// Ends one link of a device, as a network failure does; both sides notice.
+    pub(crate) fn break_link(&mut self, index: usize) {
+        let Some((&id, _)) = self.devices[index].links.iter().next_back() else { return };
+        let Some(link) = self.devices[index].links.get(&id) else { return };
+        let (other, run) = (link.other, self.devices[index].run);
+        self.tell_other_end(Link { other, up: false });
+        self.push(1, Happening::Link(index, run, id, LinkEvent::Down("the network failed".to_owned())));
+    }
+
+    fn chance(&mut self, of_ten_thousand: u32) -> bool {
+        of_ten_thousand > 0 && self.fault_rng.next_u32() % 10_000 < of_ten_thousand
+    }
+
+    /// On the way to or from the server.
+    fn push_signal(&mut self, happening: Happening) {
+        let faults = self.faults;
+        if self.chance(faults.signal_lost * 100) {
+            return;
+        }
+        let doubled = match &happening {
+            Happening::ToServer(index, run, signal @ SignalOut::Relay { .. })
+                if self.chance(faults.signal_doubled * 100) =>
+            {
+                Some(Happening::ToServer(*index, *run, signal.clone()))
+            }
+            _ => None,
+        };
+        for happening in [Some(happening), doubled].into_iter().flatten() {
+            let jitter = u64::from(self.fault_rng.next_u32()) % (faults.signal_jitter_ms + 1);
+            self.push(self.delays.signal_ms + jitter, happening);
         }
     }
 
@@ -347,7 +426,8 @@ impl World {
 
     fn login(&mut self, index: usize, run: u64) {
         let device = &mut self.devices[index];
-        if device.run != run || device.engine.is_none() || !device.reaches_server || !self.server.up || device.logged_in {
+        if device.run != run || device.engine.is_none() || !device.reaches_server || !self.server.up || device.logged_in
+        {
             return;
         }
         device.logged_in = true;
@@ -361,7 +441,9 @@ impl World {
             SignalOut::Watch { add, remove } => {
                 if let Some(watched) = self.server.watches.get_mut(&index) {
                     watched.extend(add);
-                    remove.iter().for_each(|id| { watched.remove(id); });
+                    remove.iter().for_each(|id| {
+                        watched.remove(id);
+                    });
                 }
                 self.tell_presence();
             }
@@ -410,9 +492,14 @@ impl World {
     fn drain(&mut self, index: usize) {
         while let Some(effect) = self.devices[index].engine.as_mut().and_then(Engine::poll_effect) {
             let run = self.devices[index].run;
+            // An effect that was polled may be the last thing a device does.
+            let last = self.chance(self.faults.crash_after_effect);
             match effect {
                 Effect::Commit(commit) => self.push(self.delays.disk_ms, Happening::Committed(index, run, commit)),
                 Effect::Load(id, load) => self.push(self.delays.disk_ms, Happening::Loaded(index, run, id, load)),
+                Effect::Signal(signal @ SignalOut::Relay { .. }) => {
+                    self.push_signal(Happening::ToServer(index, run, signal))
+                }
                 Effect::Signal(signal) => self.push(self.delays.signal_ms, Happening::ToServer(index, run, signal)),
                 Effect::Transmit(link, frame) => self.transmit(index, link, frame),
                 Effect::OpenLink { link, role, .. } => {
@@ -434,6 +521,9 @@ impl World {
                     assert!(earlier.is_none(), "a request has one reply");
                 }
             }
+            if last {
+                self.crash(index);
+            }
         }
     }
 
@@ -443,7 +533,9 @@ impl World {
         if let Some(tamper) = &mut self.tamper_frame {
             tamper(&mut frame);
         }
-        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else { return };
+        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else {
+            return;
+        };
         let (other, other_link, run) = (*other, *other_link, self.devices[*other].run);
         self.push(self.delays.channel_ms, Happening::Frame(other, run, other_link, frame));
     }
@@ -487,7 +579,8 @@ impl World {
         };
         let mut remote_fingerprint = fingerprint(remote.0, remote.1);
         remote_fingerprint[31] ^= u8::from(swapped);
-        let up = LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
+        let up =
+            LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
         self.push(self.delays.channel_ms, Happening::Link(index, run, link, up));
     }
 
@@ -571,6 +664,12 @@ impl World {
             m.direction == kith_engine::Direction::Outgoing && m.state == MessageState::Delivered
         };
         history.into_iter().filter(delivered).count()
+    }
+
+    /// How many own messages to `to` still wait.
+    pub(crate) fn queued(&self, from: usize, to: usize) -> usize {
+        let history = self.devices[from].disk.history(self.devices[to].id);
+        history.into_iter().filter(|m| m.state == MessageState::Queued).count()
     }
 
     pub(crate) fn connected(&self, a: usize, b: usize) -> bool {

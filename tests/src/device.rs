@@ -1,0 +1,162 @@
+//! One device: a message bus, a `kithd` on it, and its owner at the command line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Bus, Messenger, Policy, Process, Programs, Secret, run_to_end};
+
+/// How long a command may take; pairing goes through the server and both daemons.
+const COMMAND_MAX: Duration = Duration::from_secs(60);
+
+/// The folder below a device's own that the daemon stores into.
+const DATA: &str = "data";
+
+/// A device with its owner's secret.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    secret: Secret,
+    process: Option<Process>,
+    bus: Bus,
+    folder: TempDir,
+}
+
+impl Device {
+    /// A device that is set up and running.
+    pub async fn start(name: &str, server_url: &str) -> Result<Self> {
+        let mut device = Self::prepare(name, server_url)?;
+        device.bus.run().await?;
+        device.run()?;
+        device.messenger().await?;
+        device.set_up().await?;
+        Ok(device)
+    }
+
+    /// A device of which nothing runs yet, neither the bus nor the daemon.
+    pub fn prepare(name: &str, server_url: &str) -> Result<Self> {
+        let bus = Bus::prepare(&Policy::Open)?;
+        let folder = tempfile::Builder::new().prefix(&format!("kith-{name}-")).tempdir()?;
+        std::fs::write(configuration_file(folder.path()), configuration(folder.path(), &bus, server_url))?;
+        Ok(Self { name: name.to_owned(), secret: Secret::random()?, process: None, bus, folder })
+    }
+
+    /// Runs the daemon. It waits by itself for its bus and its server.
+    pub fn run(&mut self) -> Result<()> {
+        let file = configuration_file(self.folder.path());
+        let args = ["--config", &file.display().to_string()];
+        let process = Process::start("kithd", &Programs::locate()?.path("kithd"), &args, self.folder.path())?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends the daemon in order; its store stays.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.terminate())
+    }
+
+    /// Ends the daemon like a power cut; its store stays as it is at this moment.
+    pub fn cut_power(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Runs the daemon again and unlocks it.
+    pub async fn run_again(&mut self) -> Result<()> {
+        self.run()?;
+        self.messenger().await?;
+        self.unlock().await
+    }
+
+    /// Makes the identity.
+    pub async fn set_up(&self) -> Result<()> {
+        self.kithctl(&["set-up", "--name", &self.name], self.secret.text()).await.map(drop)
+    }
+
+    /// Opens the store.
+    pub async fn unlock(&self) -> Result<()> {
+        self.kithctl(&["unlock"], self.secret.text()).await.map(drop)
+    }
+
+    /// Opens an invite, and returns its text.
+    pub async fn invite(&self) -> Result<String> {
+        let answer = self.kithctl_json(&["invite", "--no-wait"], "").await?;
+        Ok(answer["uri"].as_str().context("an invite has a `uri`")?.to_owned())
+    }
+
+    /// Accepts an invite; returns when the devices are paired.
+    pub async fn accept(&self, invite: &str) -> Result<()> {
+        self.kithctl(&["accept", "-"], invite).await.map(drop)
+    }
+
+    /// Runs `kithctl` as this device's owner.
+    pub async fn kithctl(&self, args: &[&str], input: &str) -> Result<String> {
+        let all = [&["--bus-address", self.bus.address()], args].concat();
+        let program = Programs::locate()?.path("kithctl");
+        run_to_end(&program, &all, input, COMMAND_MAX).await.with_context(|| self.name.clone())
+    }
+
+    /// Runs `kithctl --json` as this device's owner.
+    pub async fn kithctl_json(&self, args: &[&str], input: &str) -> Result<Value> {
+        let answer = self.kithctl(&[&["--json"], args].concat(), input).await?;
+        serde_json::from_str(&answer).with_context(|| format!("{args:?} answered `{answer}`"))
+    }
+
+    /// A program's view of this device, as soon as the daemon is on its bus.
+    pub async fn messenger(&self) -> Result<Messenger> {
+        Messenger::connect(self.bus.address()).await.with_context(|| self.name.clone())
+    }
+
+    /// Its name, as its owner chose it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it stores what it keeps.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.path().join(DATA)
+    }
+
+    /// Its owner's secret.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Its message bus.
+    pub fn bus(&mut self) -> &mut Bus {
+        &mut self.bus
+    }
+
+    /// Where its message bus is.
+    pub fn bus_address(&self) -> &str {
+        self.bus.address()
+    }
+
+    /// The running daemon, to look at from outside.
+    pub fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+}
+
+fn configuration_file(folder: &Path) -> PathBuf {
+    folder.join("kithd.toml")
+}
+
+fn configuration(folder: &Path, bus: &Bus, server_url: &str) -> String {
+    // Debug, so that the search for secrets in what is logged sees as much as an operator can.
+    format!(
+        "data_dir = \"{}\"\n\
+         bus = \"{}\"\n\
+         log = \"debug\"\n\
+         [signaling]\n\
+         url = \"{server_url}\"\n\
+         [link]\n\
+         addresses = [\"127.0.0.1\"]\n",
+        folder.join(DATA).display(),
+        bus.address(),
+    )
+}

@@ -1,0 +1,196 @@
+//! One device's messenger as a program sees it: over D-Bus, on one long-lived connection.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use kith_dbus::{
+    CONVERSATION_INTERFACE, Conversation1Proxy, LinkState, Manager1Proxy, MessageState, Peer1Proxy, ROOT_PATH, Row,
+    SERVICE, SendOptions, Signaling, StateChanged,
+};
+use zbus::fdo::{DBusProxy, IntrospectableProxy, ObjectManagerProxy};
+use zbus::proxy::CacheProperties;
+use zbus::{Connection, OwnedObjectPath};
+
+use crate::within;
+
+/// How long a service may take to come to its bus: it looks for the bus at its own pace.
+const SERVICE_MAX: Duration = Duration::from_secs(20);
+
+/// How long messages may take: the devices have to notice each other again after an outage, at
+/// the pace of the daemon's own retries.
+const DELIVERY_MAX: Duration = Duration::from_secs(90);
+
+/// Rows of history asked for at once.
+const PAGE_ROWS: u32 = 100;
+
+/// A client of one device's D-Bus service.
+#[derive(Clone, Debug)]
+pub struct Messenger {
+    connection: Connection,
+}
+
+/// The conversation with one peer.
+pub struct Conversation {
+    peer: Peer1Proxy<'static>,
+    proxy: Conversation1Proxy<'static>,
+    changes: BoxStream<'static, StateChanged>,
+    /// Messages that were delivered before anybody waited for them.
+    delivered: BTreeMap<String, Instant>,
+}
+
+/// A message that has been queued, and when the reply said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Its id.
+    pub id: String,
+    /// When the reply came.
+    pub at: Instant,
+}
+
+impl Messenger {
+    /// Connects to a bus and waits until the messenger is there.
+    pub async fn connect(address: &str) -> Result<Self> {
+        within(SERVICE_MAX, "the messenger on its bus", async {
+            let connection = zbus::connection::Builder::address(address).build().await?;
+            let messenger = Self { connection };
+            messenger.wait_for_owner().await?;
+            Ok(messenger)
+        })
+        .await
+    }
+
+    /// The conversation with the only contact, as soon as there is one.
+    pub async fn conversation(&self) -> Result<Conversation> {
+        within(SERVICE_MAX, "a contact", self.wait_for_conversation()).await
+    }
+
+    /// Waits until the device is logged in at its server.
+    pub async fn wait_until_online(&self) -> Result<()> {
+        within(DELIVERY_MAX, "the signaling server", async {
+            let manager = Manager1Proxy::new(&self.connection).await?;
+            let mut changes = manager.receive_signaling_changed().await;
+            while manager.signaling().await? != Signaling::Online {
+                changes.next().await.context("the bus closed the connection")?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What the service says about the interfaces of an object.
+    pub async fn introspection(&self, path: &str) -> Result<String> {
+        let builder = IntrospectableProxy::builder(&self.connection).destination(SERVICE).path(path);
+        Ok(builder.build().await?.introspect().await?)
+    }
+
+    /// The objects that the service shows, each with its own interfaces.
+    pub async fn objects(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let objects = self.object_manager().await?.get_managed_objects().await?;
+        let own = |interfaces: Vec<String>| interfaces.into_iter().filter(|name| name.starts_with(SERVICE)).collect();
+        let names = |(path, interfaces): (OwnedObjectPath, std::collections::HashMap<_, _>)| {
+            (
+                path.to_string(),
+                own(interfaces.into_keys().map(|name: zbus::names::OwnedInterfaceName| name.to_string()).collect()),
+            )
+        };
+        Ok(objects.into_iter().map(names).collect())
+    }
+
+    async fn object_manager(&self) -> Result<ObjectManagerProxy<'_>> {
+        let builder = ObjectManagerProxy::builder(&self.connection).destination(SERVICE).path(ROOT_PATH);
+        Ok(builder.build().await?)
+    }
+
+    async fn wait_for_owner(&self) -> Result<()> {
+        let bus = DBusProxy::new(&self.connection).await?;
+        let mut changes = bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
+        if bus.name_has_owner(SERVICE.try_into()?).await? {
+            return Ok(());
+        }
+        while let Some(change) = changes.next().await {
+            if change.args()?.new_owner().is_some() {
+                return Ok(());
+            }
+        }
+        bail!("the bus closed the connection")
+    }
+
+    async fn wait_for_conversation(&self) -> Result<Conversation> {
+        let objects = self.object_manager().await?;
+        let mut added = objects.receive_interfaces_added().await?;
+        let known = objects.get_managed_objects().await?;
+        let mut found =
+            known.into_iter().find(|(_, all)| all.contains_key(CONVERSATION_INTERFACE)).map(|(path, _)| path);
+        while found.is_none() {
+            let signal = added.next().await.context("the bus closed the connection")?;
+            let args = signal.args()?;
+            let is_conversation = args.interfaces_and_properties().contains_key(CONVERSATION_INTERFACE);
+            found = is_conversation.then(|| args.object_path().to_owned().into());
+        }
+        Conversation::open(&self.connection, found.context("a contact")?).await
+    }
+}
+
+impl Conversation {
+    async fn open(connection: &Connection, path: OwnedObjectPath) -> Result<Self> {
+        let proxy = Conversation1Proxy::builder(connection).path(path.clone()).build().await?;
+        let peer = Peer1Proxy::builder(connection).path(path).cache_properties(CacheProperties::No).build().await?;
+        let changes = proxy.receive_state_changed().await?.boxed();
+        Ok(Self { peer, proxy, changes, delivered: BTreeMap::new() })
+    }
+
+    /// The peer's client id.
+    pub async fn peer(&self) -> Result<String> {
+        Ok(self.peer.client_id().await?)
+    }
+
+    /// The session with the peer.
+    pub async fn link(&self) -> Result<LinkState> {
+        Ok(self.peer.link().await?)
+    }
+
+    /// Sends a text; returns when it is queued, on this device's disk.
+    pub async fn send(&self, text: &str) -> Result<Queued> {
+        let id = self.proxy.send("text/plain", text.as_bytes(), &SendOptions::default()).await?;
+        Ok(Queued { id, at: Instant::now() })
+    }
+
+    /// Waits until a message is on the peer's disk; returns how long that took since it was queued.
+    pub async fn wait_until_delivered(&mut self, queued: &Queued) -> Result<Duration> {
+        let at = within(DELIVERY_MAX, "a delivery", self.delivery_of(&queued.id)).await?;
+        Ok(at.saturating_duration_since(queued.at))
+    }
+
+    /// The whole history, oldest first.
+    pub async fn history(&self) -> Result<Vec<Row>> {
+        let mut rows: Vec<Row> = Vec::new();
+        loop {
+            let after = rows.last().map_or(0, |row| row.seq);
+            let page = self.proxy.list(after, PAGE_ROWS).await?;
+            if page.is_empty() {
+                return Ok(rows);
+            }
+            for row in page {
+                ensure!(rows.last().is_none_or(|last| last.seq < row.seq), "history is out of order at {}", row.seq);
+                rows.push(row);
+            }
+        }
+    }
+
+    async fn delivery_of(&mut self, id: &str) -> Result<Instant> {
+        loop {
+            if let Some(at) = self.delivered.remove(id) {
+                return Ok(at);
+            }
+            let signal = self.changes.next().await.context("the bus closed the connection")?;
+            let at = Instant::now();
+            let args = signal.args()?;
+            if *args.state() == MessageState::Delivered {
+                self.delivered.insert(args.id().clone(), at);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! A signaling server on a port of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::{Process, Programs};
+
+/// How long the server may take to start.
+const START_MAX: Duration = Duration::from_secs(10);
+
+/// What the server says it logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logging {
+    /// Connections, with shortened addresses.
+    Active,
+    /// Everything, with full addresses.
+    Debug,
+}
+
+/// A signaling server. Stopped and run again, it listens on the same port.
+#[derive(Debug)]
+pub struct Server {
+    port: u16,
+    process: Option<Process>,
+    folder: TempDir,
+}
+
+impl Server {
+    /// A running server.
+    pub async fn start(logging: Logging) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("kith-server-").tempdir()?;
+        let mut server = Self { port: 0, process: None, folder };
+        server.run(logging).await?;
+        Ok(server)
+    }
+
+    /// Runs it; returns when it can be connected to.
+    pub async fn run(&mut self, logging: Logging) -> Result<()> {
+        let file = self.folder.path().join("kith-signal.toml");
+        std::fs::write(&file, configuration(self.port, logging))?;
+        let program = Programs::locate()?.path("kith-signal");
+        let args = ["--config", &file.display().to_string()];
+        let mut process = Process::start("kith-signal", &program, &args, self.folder.path())?;
+        let port = process.wait_for_line("listening on 127.0.0.1:", START_MAX).await?;
+        self.port = port.trim().parse().with_context(|| format!("`{port}` is not a port"))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Ends it; its port stays.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.take().map_or(Ok(()), |mut process| process.terminate())
+    }
+
+    /// Where devices connect to.
+    pub fn url(&self) -> String {
+        format!("ws://127.0.0.1:{}/", self.port)
+    }
+
+    /// The running server, to look at from outside.
+    pub fn process(&self) -> Option<&Process> {
+        self.process.as_ref()
+    }
+}
+
+fn configuration(port: u16, logging: Logging) -> String {
+    let mode = match logging {
+        Logging::Active => "active",
+        Logging::Debug => "debug",
+    };
+    format!(
+        "listen = \"127.0.0.1:{port}\"\n\
+         logging = {{ mode = \"{mode}\", text = \"This server belongs to a test.\" }}\n"
+    )
+}

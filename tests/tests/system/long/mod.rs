@@ -1,0 +1,10 @@
+//! What takes its time: outages, and everything that is repeated in a soak.
+
+mod outage;
+mod secrecy;
+mod start_order;
+
+/// How often the tests here repeat what they do; `cargo xtask soak` sets it.
+fn rounds() -> usize {
+    std::env::var("KITH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+}

@@ -1,0 +1,105 @@
+//! The command line, read by hand: a parser crate would be compiled before every first command.
+
+use crate::needs::Tier;
+use crate::steps::OnFailure;
+use crate::test::Extent;
+
+/// What `cargo xtask help` prints.
+pub(crate) const HELP: &str = "\
+cargo xtask demo [--check]                two devices and a server on this machine; --check ends by itself
+cargo xtask test [quick] [--keep-going]   everything that is checked; quick leaves the long tests out
+cargo xtask soak [--rounds N]             the long tests and the demo, N times (20)
+cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)
+cargo xtask help                          this page";
+
+/// How often `soak` repeats when nobody says.
+const SOAK_ROUNDS: u32 = 20;
+
+/// Beyond this, a soak is a typing error.
+const SOAK_ROUNDS_MAX: u32 = 100_000;
+
+/// One command with its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Demo { check: bool },
+    Help,
+    Setup { tier: Tier },
+    Soak { rounds: u32 },
+    Test { extent: Extent, on_failure: OnFailure },
+}
+
+/// Reads the arguments after the program's name.
+pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, String> {
+    let args: Vec<String> = args.collect();
+    let mut words = args.iter().map(String::as_str);
+    let command = words.next().unwrap_or("help");
+    let rest: Vec<&str> = words.collect();
+    match (command, rest.as_slice()) {
+        ("demo", []) => Ok(Command::Demo { check: false }),
+        ("demo", ["--check"]) => Ok(Command::Demo { check: true }),
+        ("help" | "--help" | "-h", []) => Ok(Command::Help),
+        ("setup", []) => Ok(Command::Setup { tier: Tier::All }),
+        ("setup", [tier]) => parse_tier(tier).map(|tier| Command::Setup { tier }),
+        ("soak", []) => Ok(Command::Soak { rounds: SOAK_ROUNDS }),
+        ("soak", ["--rounds", rounds]) => parse_rounds(rounds).map(|rounds| Command::Soak { rounds }),
+        ("test", rest) => parse_test(rest),
+        _ => Err(format!("`{}` is not a command", args.join(" "))),
+    }
+}
+
+fn parse_tier(word: &str) -> Result<Tier, String> {
+    match word {
+        "demo" => Ok(Tier::Demo),
+        "quick" => Ok(Tier::Quick),
+        "all" => Ok(Tier::All),
+        _ => Err(format!("`{word}` is none of demo, quick, all")),
+    }
+}
+
+fn parse_rounds(word: &str) -> Result<u32, String> {
+    match word.parse() {
+        Ok(rounds @ 1..=SOAK_ROUNDS_MAX) => Ok(rounds),
+        _ => Err(format!("`{word}` is not a number from 1 to {SOAK_ROUNDS_MAX}")),
+    }
+}
+
+fn parse_test(words: &[&str]) -> Result<Command, String> {
+    let (mut extent, mut on_failure) = (Extent::All, OnFailure::Stop);
+    for word in words {
+        match *word {
+            "quick" => extent = Extent::Quick,
+            "--keep-going" => on_failure = OnFailure::KeepGoing,
+            _ => return Err(format!("`test` does not know `{word}`")),
+        }
+    }
+    Ok(Command::Test { extent, on_failure })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn each_line_of_the_help_is_understood() {
+        assert_eq!(parse_line(""), Ok(Command::Help));
+        assert_eq!(parse_line("demo"), Ok(Command::Demo { check: false }));
+        assert_eq!(parse_line("demo --check"), Ok(Command::Demo { check: true }));
+        assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: SOAK_ROUNDS }));
+        assert_eq!(parse_line("soak --rounds 3"), Ok(Command::Soak { rounds: 3 }));
+        assert_eq!(parse_line("setup"), Ok(Command::Setup { tier: Tier::All }));
+        assert_eq!(parse_line("setup quick"), Ok(Command::Setup { tier: Tier::Quick }));
+        let (extent, on_failure) = (Extent::Quick, OnFailure::KeepGoing);
+        assert_eq!(parse_line("test quick --keep-going"), Ok(Command::Test { extent, on_failure }));
+    }
+
+    #[test]
+    fn a_mistyped_line_is_refused_and_nothing_runs() {
+        for line in ["demo --chek", "soak --rounds 0", "soak --rounds", "tset", "test fast", "setup some"] {
+            assert!(parse_line(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What the commands need beside Rust, and the Debian packages that hold it.
+
+use std::path::{Path, PathBuf};
+
+/// How much of the tree is to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tier {
+    /// `cargo xtask demo`.
+    Demo,
+    /// `cargo xtask test quick`.
+    Quick,
+    /// `cargo xtask test` and `cargo xtask soak`.
+    All,
+}
+
+/// One thing that has to be there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// The least tier that needs it.
+    tier: Tier,
+    /// A program's name, looked for in PATH, or an absolute path.
+    thing: &'static str,
+    /// The Debian package that holds it.
+    pub(crate) package: &'static str,
+    /// What it is for.
+    pub(crate) reason: &'static str,
+}
+
+const fn need(tier: Tier, thing: &'static str, package: &'static str, reason: &'static str) -> Need {
+    Need { tier, thing, package, reason }
+}
+
+/// Debian's own Rust builds `core` for the bare-metal target from its packaged source.
+pub(crate) const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+/// The compiler that belongs to [`DEBIAN_CARGO`].
+pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+const NEEDS: &[Need] = &[
+    need(Tier::Demo, "dbus-daemon", "dbus-daemon", "each device has a message bus of its own"),
+    need(Tier::Demo, "setpriv", "util-linux", "started programs end with the one that started them"),
+    need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
+    need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
+    need(Tier::All, DEBIAN_CARGO, "cargo-web", "kith-crypto is built for bare metal"),
+    need(Tier::All, DEBIAN_RUSTC, "rustc-web", "kith-crypto is built for bare metal"),
+    need(Tier::All, "/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src", "the source of `core`"),
+];
+
+/// The needs of a tier that this machine does not meet.
+pub(crate) fn missing(tier: Tier) -> Vec<&'static Need> {
+    let folders = search_folders();
+    NEEDS.iter().filter(|need| need.tier <= tier && !is_present(need.thing, &folders)).collect()
+}
+
+fn is_present(thing: &str, folders: &[PathBuf]) -> bool {
+    // Joining an absolute path gives that path.
+    folders.iter().any(|folder| folder.join(thing).exists())
+}
+
+/// PATH, and the folders that Debian leaves out of it for everybody but root.
+fn search_folders() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].into_iter().map(|folder| Path::new(folder).to_owned());
+    std::env::split_paths(&path).chain(system).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_tier_needs_all_that_a_smaller_one_needs() {
+        let count = |tier| NEEDS.iter().filter(|need| need.tier <= tier).count();
+        assert!(count(Tier::Demo) <= count(Tier::Quick));
+        assert_eq!(count(Tier::All), NEEDS.len());
+    }
+
+    #[test]
+    fn programs_are_found_by_name_and_files_by_path() {
+        let folders = [PathBuf::from("/usr/bin"), PathBuf::from("/bin")];
+        assert!(is_present("env", &folders));
+        assert!(is_present("/etc/passwd", &folders));
+        assert!(!is_present("no-such-program", &folders));
+    }
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask test`: everything that is checked, in the order in which it fails fastest.
+
+use anyhow::Result;
+
+use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
+use crate::needs::Tier;
+use crate::steps::{OnFailure, Steps};
+use crate::{bare_metal, setup};
+
+/// Tests that take more than a few seconds live in a module of this name, in whichever crate.
+pub(crate) const LONG_TESTS: &str = "long::";
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Minutes, not more: no long tests, no documentation, no other targets.
+    Quick,
+    /// All there is.
+    All,
+}
+
+/// Runs the steps and prints how they went.
+pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
+    let tier = match extent {
+        Extent::Quick => Tier::Quick,
+        Extent::All => Tier::All,
+    };
+    let mut steps = Steps::new(on_failure);
+    steps.step("needs", || setup::ensure(tier))?;
+    steps.step("formatting", || cargo::run(cargo("fmt")?.args(["--all", "--check"])))?;
+    steps.step("lints", || cargo::run(cargo("clippy")?.args(["--all-targets", "--", "-D", "warnings"])))?;
+    steps.step("programs", cargo::build_programs)?;
+    steps.step("tests", || tests(extent))?;
+    if extent == Extent::All {
+        steps.step("examples in the documentation", || cargo::run(cargo("test")?.arg("--doc")))?;
+        steps.step("documentation", documentation)?;
+        steps.step("kith-crypto on bare metal", bare_metal::build)?;
+    }
+    steps.finish()
+}
+
+fn tests(extent: Extent) -> Result<()> {
+    let mut command = cargo("test")?;
+    command.arg("--tests").env(PROGRAMS_VARIABLE, cargo::programs()?);
+    if extent == Extent::Quick {
+        command.args(["--", "--skip", LONG_TESTS]);
+    }
+    cargo::run(&mut command)
+}
+
+fn documentation() -> Result<()> {
+    let mut command = cargo("doc")?;
+    cargo::run(command.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
