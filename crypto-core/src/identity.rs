@@ -126,7 +126,7 @@ impl FromStr for ClientId {
     }
 }
 
-/// Both public keys of a device: signing [33] ‖ agreement [33].
+/// Both public keys of a device: `signing [33] ‖ agreement [33]`.
 #[derive(Clone, Copy)]
 pub struct PublicIdentity {
     bytes: [u8; PUBLIC_IDENTITY_BYTES],
@@ -306,7 +306,7 @@ impl Identity {
         }
     }
 
-    /// Reads a stored identity: private signing key [32] ‖ private agreement key [32].
+    /// Reads a stored identity: `private signing key [32] ‖ private agreement key [32]`.
     ///
     /// # Errors
     /// [`IdentityError::SecretKey`]: one of the two is zero or not below the order.
