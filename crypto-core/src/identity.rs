@@ -123,7 +123,7 @@ impl FromStr for ClientId {
     }
 }
 
-/// Both public keys of a device: signing [33] ‖ agreement [33].
+/// Both public keys of a device: `signing [33] ‖ agreement [33]`.
 #[derive(Clone, Copy)]
 pub struct PublicIdentity {
     bytes: [u8; PUBLIC_IDENTITY_BYTES],
@@ -287,7 +287,7 @@ impl Identity {
         }
     }
 
-    /// Reads a stored identity: private signing key [32] ‖ private agreement key [32].
+    /// Reads a stored identity: `private signing key [32] ‖ private agreement key [32]`.
     ///
     /// # Errors
     /// [`IdentityError::SecretKey`]: one of the two is zero or not below the order.

@@ -65,7 +65,7 @@ fn a_repeated_key_is_answered_with_the_first_message() {
     let mut device = device.restarted();
     let again = vec![claim_key(peer, "order 7", id(2)), Op::PutMessage(peer, message(2, Direction::Outgoing, b"x"))];
     assert_eq!(device.commit(again), Err(CommitError::Repeated(id(1))));
-    assert_eq!(seqs(&device.reader, peer), []);
+    assert!(seqs(&device.reader, peer).is_empty());
     device.commit(vec![claim_key(peer, "order 8", id(2))]).unwrap();
 }
 

@@ -79,7 +79,7 @@ fn a_message_goes_from_the_outbox_to_delivered() {
 
     let device = device.restarted();
     assert_eq!(device.stored(peer).outbox_count, 0);
-    assert_eq!(outbox(&device, peer), []);
+    assert!(outbox(&device, peer).is_empty());
     sent.state = MessageState::Delivered;
     sent.done_utc_ms = 1_900_000_000_000;
     assert_eq!(history(&device, peer), [sent]);
@@ -171,7 +171,7 @@ fn operations_on_a_stranger_fail_and_write_nothing() {
     ];
     let error = device.commit(ops).unwrap_err();
     assert_eq!(error, CommitError::Failed("the operation names a contact that is not in the store".to_owned()));
-    assert_eq!(history(&device.restarted(), peer), []);
+    assert!(history(&device.restarted(), peer).is_empty());
 }
 
 #[test]

@@ -30,9 +30,9 @@ fn history_comes_in_pages_in_order() {
     let (device, peer) = filled(300, b"x");
     assert_eq!(history(&device, peer, 0, 3), [1, 2, 3]);
     assert_eq!(history(&device, peer, 297, 10), [298, 299, 300]);
-    assert_eq!(history(&device, peer, 300, 10), []);
-    assert_eq!(history(&device, peer, u64::MAX, 10), []);
-    assert_eq!(history(&device, peer, 0, 0), []);
+    assert!(history(&device, peer, 300, 10).is_empty());
+    assert!(history(&device, peer, u64::MAX, 10).is_empty());
+    assert!(history(&device, peer, 0, 0).is_empty());
     assert_eq!(history(&device, peer, 0, u32::MAX).len(), PAGE_ROWS_MAX);
 }
 
@@ -59,7 +59,7 @@ fn an_outbox_is_paged_by_number() {
     assert_eq!(outbox(&device, peer, 0, 3), [1, 2, 3]);
     assert_eq!(outbox(&device, peer, 3, 4), [4, 6, 7, 8]);
     assert_eq!(outbox(&device, peer, 8, 64), [9, 10]);
-    assert_eq!(outbox(&device, peer, 10, 64), []);
+    assert!(outbox(&device, peer, 10, 64).is_empty());
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn the_inbox_is_paged_from_the_higher_of_both_cursors() {
     };
     assert_eq!(page(0, 2), [4, 5]);
     assert_eq!(page(5, 2), [6]);
-    assert_eq!(page(6, 2), []);
+    assert!(page(6, 2).is_empty());
 }
 
 #[test]

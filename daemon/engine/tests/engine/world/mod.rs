@@ -23,6 +23,9 @@ const BOOT_MS: u64 = 50_000;
 /// 2026-06-01, in milliseconds of UTC.
 const UTC_MS: u64 = 1_780_272_000_000;
 
+/// Changes bytes on their way.
+pub(crate) type Tamper = Box<dyn FnMut(&mut Vec<u8>)>;
+
 /// How long things take.
 #[derive(Clone, Copy)]
 pub(crate) struct Delays {
@@ -113,9 +116,9 @@ pub(crate) struct World {
     /// Every frame that was put on a channel: sender, bytes.
     pub(crate) frames: u64,
     /// Called for every sealed payload that the server relays; may change it.
-    pub(crate) tamper_payload: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) tamper_payload: Option<Tamper>,
     /// Called for every channel message; may change it.
-    pub(crate) tamper_frame: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) tamper_frame: Option<Tamper>,
     /// Give the two ends of a link different certificates than the ones they see.
     pub(crate) swap_fingerprints: bool,
     /// What the way to the server does, and the moment of a crash.
