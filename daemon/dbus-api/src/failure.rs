@@ -208,10 +208,13 @@ fn from_name(name: &str, text: String) -> Failure {
         return Failure::Refused(Refusal { name, sentence: text });
     }
     match name.strip_prefix("org.freedesktop.DBus.Error.") {
-        Some("ServiceUnknown" | "NameHasNoOwner" | "Disconnected" | "NoServer") => Failure::NotReachable(text),
+        // Buses answer NoReply when the other side disconnects; time is kept by the client itself.
+        Some("ServiceUnknown" | "NameHasNoOwner" | "Disconnected" | "NoServer" | "NoReply") => {
+            Failure::NotReachable(text)
+        }
         Some(spawn) if spawn.starts_with("Spawn") => Failure::NotReachable(text),
         Some("AccessDenied" | "AuthFailed") => Failure::Denied(text),
-        Some("NoReply" | "Timeout" | "TimedOut") => Failure::TimedOut,
+        Some("Timeout" | "TimedOut") => Failure::TimedOut,
         Some("UnknownObject" | "UnknownInterface" | "UnknownMethod") => Failure::NoObject,
         Some("InvalidArgs") => Failure::InvalidArgs(text),
         _ => Failure::Bus(format!("{name}: {text}")),
@@ -243,7 +246,8 @@ mod tests {
         assert_eq!(answered(&zbus::fdo::Error::SpawnExecFailed("x".into())), Failure::NotReachable("x".into()));
         assert_eq!(answered(&zbus::fdo::Error::AccessDenied("x".into())), Failure::Denied("x".into()));
         assert_eq!(answered(&zbus::fdo::Error::UnknownObject("x".into())), Failure::NoObject);
-        assert_eq!(answered(&zbus::fdo::Error::NoReply("x".into())), Failure::TimedOut);
+        assert_eq!(answered(&zbus::fdo::Error::NoReply("x".into())), Failure::NotReachable("x".into()));
+        assert_eq!(answered(&zbus::fdo::Error::TimedOut("x".into())), Failure::TimedOut);
     }
 
     #[test]

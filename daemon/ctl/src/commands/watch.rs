@@ -79,18 +79,14 @@ impl Watch<'_, '_> {
         mut signals: MessageStream,
         mut owners: NameOwnerChangedStream,
     ) -> Result<(), CommandError> {
-        self.catch_up().await?;
+        tolerate(self.catch_up().await)?;
         loop {
             tokio::select! {
                 biased;
                 changed = owners.next() => {
                     let Some(changed) = changed else { return Err(closed()) };
                     self.owner = changed.args()?.new_owner.as_ref().map(|owner| owner.to_owned().into());
-                    if self.owner.is_none() {
-                        self.peers.clear();
-                        self.event(&json!({ "event": "daemon", "state": "gone" }), "The daemon is gone.")?;
-                    }
-                    // A daemon that comes back says with its next state that it is ready.
+                    tolerate(self.owner_changed().await)?;
                 }
                 signal = signals.next() => match signal {
                     Some(signal) => tolerate(self.signal(&signal?).await)?,
@@ -98,6 +94,23 @@ impl Watch<'_, '_> {
                 },
             }
         }
+    }
+
+    /// A daemon that comes back is mostly locked; one that only lost the bus is ready at once.
+    async fn owner_changed(&mut self) -> Result<(), CommandError> {
+        self.peers.clear();
+        if self.owner.is_none() {
+            return self.event(&json!({ "event": "daemon", "state": "gone" }), "The daemon is gone.");
+        }
+        match bus::manager(&self.calls).await?.state().await? {
+            DaemonState::Ready => self.catch_up().await,
+            state => self.not_ready(state),
+        }
+    }
+
+    fn not_ready(&mut self, state: DaemonState) -> Result<(), CommandError> {
+        let line = format!("The messenger is {}.", state.word());
+        self.event(&json!({ "event": "daemon", "state": state.word() }), &line)
     }
 
     /// Shows the present state, then what this reader has not had.
@@ -175,8 +188,7 @@ impl Watch<'_, '_> {
                 return self.catch_up().await;
             }
             self.peers.clear();
-            let line = format!("The messenger is {}.", state.word());
-            self.event(&json!({ "event": "daemon", "state": state.word() }), &line)?;
+            self.not_ready(state)?;
         }
         if let Some(signaling) = number(&mut properties, "Signaling").map(Signaling::from) {
             self.signaling(signaling)?;

@@ -332,6 +332,22 @@ async fn watching_without_a_name_begins_now_and_goes_on_after_locking() {
 }
 
 #[tokio::test]
+async fn watching_goes_on_when_the_daemon_comes_back() {
+    let stage = Stage::ready().await;
+    meanwhile(&stage, &["watch", "--consumer", "relay"], async |lines| {
+        lines.next("peer").await;
+        stage.serving.abort();
+        assert_eq!(lines.next("daemon").await["state"], "gone");
+        stage.fake.act(|world| world.receive(HALL, "text/plain", b"meanwhile")).await;
+        let again = tokio::spawn(serve(stage.handle.clone(), BusAddress::Address(stage.bus.address())));
+        assert_eq!(lines.next("daemon").await["state"], "ready");
+        assert_eq!(lines.next("message").await["text"], "meanwhile");
+        again.abort();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn watching_believes_only_the_daemon() {
     let stage = Stage::ready().await;
     meanwhile(&stage, &["watch"], async |lines| {

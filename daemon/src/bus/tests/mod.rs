@@ -17,7 +17,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath};
 
 use super::{BusAddress, ServeError, map, serve};
-use crate::handle::DaemonState;
+use crate::handle::{DaemonState, Handle};
 use fake::Fake;
 use private_bus::PrivateBus;
 
@@ -25,6 +25,7 @@ use private_bus::PrivateBus;
 struct Stage {
     bus: PrivateBus,
     fake: Fake,
+    handle: Handle,
     serving: JoinHandle<Result<(), ServeError>>,
     client: Connection,
 }
@@ -52,10 +53,10 @@ impl Stage {
     async fn new(state: DaemonState) -> Self {
         let bus = PrivateBus::running();
         let (handle, fake) = fake::start(state);
-        let serving = tokio::spawn(serve(handle, BusAddress::Address(bus.address())));
+        let serving = tokio::spawn(serve(handle.clone(), BusAddress::Address(bus.address())));
         let client = bus.connect().await;
         appeared(&client).await;
-        Self { bus, fake, serving, client }
+        Self { bus, fake, handle, serving, client }
     }
 
     async fn ready() -> Self {
