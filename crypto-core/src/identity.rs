@@ -18,8 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::primitives::{
-    COMPRESSED_BYTES, ecdsa_sign, ecdsa_verify, generate_secret, point_from_compressed,
-    point_to_compressed, secret_from_bytes, sha256,
+    COMPRESSED_BYTES, ecdsa_sign, ecdsa_verify, generate_secret, point_from_compressed, point_to_compressed,
+    secret_from_bytes, sha256,
 };
 
 /// Bytes of a client id.
@@ -109,10 +109,7 @@ impl FromStr for ClientId {
         for group in id.as_chunks_mut::<5>().0 {
             let mut bits = 0u64;
             for _ in 0..8 {
-                let character = characters
-                    .next()
-                    .ok_or(IdentityError::Length)?
-                    .to_ascii_lowercase();
+                let character = characters.next().ok_or(IdentityError::Length)?.to_ascii_lowercase();
                 let value = BASE32.iter().position(|known| *known == character);
                 bits = bits << 5 | value.ok_or(IdentityError::Text)? as u64;
             }
@@ -126,7 +123,7 @@ impl FromStr for ClientId {
     }
 }
 
-/// Both public keys of a device: signing [33] ‖ agreement [33].
+/// Both public keys of a device: `signing [33] ‖ agreement [33]`.
 #[derive(Clone, Copy)]
 pub struct PublicIdentity {
     bytes: [u8; PUBLIC_IDENTITY_BYTES],
@@ -142,10 +139,7 @@ impl PublicIdentity {
         let (signing, agreement) = bytes.split_at(COMPRESSED_BYTES);
         point_from_compressed(signing).map_err(|_| IdentityError::Point)?;
         let agreement = point_from_compressed(agreement).map_err(|_| IdentityError::Point)?;
-        Ok(Self {
-            bytes: *bytes,
-            agreement,
-        })
+        Ok(Self { bytes: *bytes, agreement })
     }
 
     /// The 66 bytes.
@@ -169,13 +163,8 @@ impl PublicIdentity {
         &self.bytes[COMPRESSED_BYTES..]
     }
 
-    fn verify(
-        &self,
-        parts: &[&[u8]],
-        signature: &[u8; SIGNATURE_BYTES],
-    ) -> Result<(), IdentityError> {
-        let signing = point_from_compressed(&self.bytes[..COMPRESSED_BYTES])
-            .map_err(|_| IdentityError::Point)?;
+    fn verify(&self, parts: &[&[u8]], signature: &[u8; SIGNATURE_BYTES]) -> Result<(), IdentityError> {
+        let signing = point_from_compressed(&self.bytes[..COMPRESSED_BYTES]).map_err(|_| IdentityError::Point)?;
         ecdsa_verify(&signing, parts, signature).map_err(|_| IdentityError::Signature)
     }
 }
@@ -190,9 +179,7 @@ impl Eq for PublicIdentity {}
 
 impl fmt::Debug for PublicIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PublicIdentity")
-            .field(&self.client_id())
-            .finish()
+        f.debug_tuple("PublicIdentity").field(&self.client_id()).finish()
     }
 }
 
@@ -211,14 +198,10 @@ impl Card {
     pub fn parse(bytes: &[u8]) -> Result<Self, IdentityError> {
         let bytes: &[u8; CARD_BYTES] = bytes.try_into().map_err(|_| IdentityError::Length)?;
         let (identity, signature) = bytes.split_at(PUBLIC_IDENTITY_BYTES);
-        let identity =
-            PublicIdentity::from_bytes(identity.try_into().map_err(|_| IdentityError::Length)?)?;
+        let identity = PublicIdentity::from_bytes(identity.try_into().map_err(|_| IdentityError::Length)?)?;
         let signature = signature.try_into().map_err(|_| IdentityError::Length)?;
         identity.verify(&[CARD_LABEL, identity.agreement_bytes()], signature)?;
-        Ok(Self {
-            bytes: *bytes,
-            identity,
-        })
+        Ok(Self { bytes: *bytes, identity })
     }
 
     /// The 130 bytes.
@@ -279,9 +262,7 @@ impl<'de> Visitor<'de> for CardVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Card, A::Error> {
         let mut bytes = [0; CARD_BYTES];
         for (at, byte) in bytes.iter_mut().enumerate() {
-            *byte = elements
-                .next_element()?
-                .ok_or_else(|| de::Error::invalid_length(at, &self))?;
+            *byte = elements.next_element()?.ok_or_else(|| de::Error::invalid_length(at, &self))?;
         }
         Card::parse(&bytes).map_err(de::Error::custom)
     }
@@ -306,7 +287,7 @@ impl Identity {
         }
     }
 
-    /// Reads a stored identity: private signing key [32] ‖ private agreement key [32].
+    /// Reads a stored identity: `private signing key [32] ‖ private agreement key [32]`.
     ///
     /// # Errors
     /// [`IdentityError::SecretKey`]: one of the two is zero or not below the order.
@@ -345,8 +326,7 @@ impl Identity {
 
     /// Signs a login at the server named in the device's own configuration (docs/protocol.md §3.2).
     pub fn sign_login(&self, challenge: &LoginChallenge<'_>) -> [u8; SIGNATURE_BYTES] {
-        let signature =
-            challenge.with_parts(self.public(), |parts| ecdsa_sign(&self.signing, parts));
+        let signature = challenge.with_parts(self.public(), |parts| ecdsa_sign(&self.signing, parts));
         // Signing with a valid key does not fail; zeros are a signature that nobody accepts.
         signature.unwrap_or([0; SIGNATURE_BYTES])
     }
@@ -363,26 +343,17 @@ impl Identity {
         let mut bytes = [0; CARD_BYTES];
         let (identity, signature) = bytes.split_at_mut(PUBLIC_IDENTITY_BYTES);
         let (signing_bytes, agreement_bytes) = identity.split_at_mut(COMPRESSED_BYTES);
-        signing_bytes.copy_from_slice(&point_to_compressed(&PublicKey::from(
-            signing.verifying_key(),
-        )));
+        signing_bytes.copy_from_slice(&point_to_compressed(&PublicKey::from(signing.verifying_key())));
         agreement_bytes.copy_from_slice(&point_to_compressed(&agreement.public_key()));
-        let signed = ecdsa_sign(&signing, &[CARD_LABEL, agreement_bytes])
-            .map_err(|_| IdentityError::Signature)?;
+        let signed = ecdsa_sign(&signing, &[CARD_LABEL, agreement_bytes]).map_err(|_| IdentityError::Signature)?;
         signature.copy_from_slice(&signed);
-        Ok(Self {
-            card: Card::parse(&bytes)?,
-            signing,
-            agreement,
-        })
+        Ok(Self { card: Card::parse(&bytes)?, signing, agreement })
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Identity")
-            .field(&self.client_id())
-            .finish_non_exhaustive()
+        f.debug_tuple("Identity").field(&self.client_id()).finish_non_exhaustive()
     }
 }
 
@@ -398,16 +369,8 @@ pub struct LoginChallenge<'a> {
 impl LoginChallenge<'_> {
     fn with_parts<T>(&self, identity: &PublicIdentity, use_parts: impl FnOnce(&[&[u8]]) -> T) -> T {
         // Names of hosts end long before 64 KiB.
-        let length = u16::try_from(self.server_name.len())
-            .unwrap_or(u16::MAX)
-            .to_be_bytes();
-        use_parts(&[
-            LOGIN_LABEL,
-            &length,
-            self.server_name.as_bytes(),
-            self.nonce,
-            &identity.bytes,
-        ])
+        let length = u16::try_from(self.server_name.len()).unwrap_or(u16::MAX).to_be_bytes();
+        use_parts(&[LOGIN_LABEL, &length, self.server_name.as_bytes(), self.nonce, &identity.bytes])
     }
 }
 
@@ -420,9 +383,7 @@ pub fn verify_login(
     challenge: &LoginChallenge<'_>,
     signature: &[u8; SIGNATURE_BYTES],
 ) -> Result<(), IdentityError> {
-    challenge.with_parts(card.identity(), |parts| {
-        card.identity().verify(parts, signature)
-    })
+    challenge.with_parts(card.identity(), |parts| card.identity().verify(parts, signature))
 }
 
 /// The 60 digits that two people compare, in twelve groups: the same for both of them (docs/protocol.md §2).

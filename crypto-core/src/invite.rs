@@ -43,11 +43,7 @@ impl InviteSecret {
         let [token] = *derive(LABEL, &self.0, &[TOKEN_LABEL]);
         let [sealed_psk] = *derive(LABEL, &self.0, &[SEALED_PSK_LABEL]);
         let [noise_psk] = *derive(LABEL, &self.0, &[NOISE_PSK_LABEL]);
-        let mut keys = InviteKeys {
-            token: [0; 16],
-            sealed_psk,
-            noise_psk,
-        };
+        let mut keys = InviteKeys { token: [0; 16], sealed_psk, noise_psk };
         keys.token.copy_from_slice(&token[..16]);
         keys
     }

@@ -107,32 +107,13 @@ impl HandshakeState {
     }
 
     /// Starts an `XKpsk3` handshake as its initiator, who knows the responder's static key.
-    pub fn xk_psk3_initiator(
-        prologue: &[u8],
-        own: &SecretKey,
-        remote: &PublicKey,
-        psk: &[u8; 32],
-    ) -> Self {
-        Self::start(
-            Pattern::XkPsk3,
-            Role::Initiator,
-            prologue,
-            own,
-            Some(remote),
-            Some(psk),
-        )
+    pub fn xk_psk3_initiator(prologue: &[u8], own: &SecretKey, remote: &PublicKey, psk: &[u8; 32]) -> Self {
+        Self::start(Pattern::XkPsk3, Role::Initiator, prologue, own, Some(remote), Some(psk))
     }
 
     /// Starts an `XKpsk3` handshake as its responder, who learns the initiator's static key.
     pub fn xk_psk3_responder(prologue: &[u8], own: &SecretKey, psk: &[u8; 32]) -> Self {
-        Self::start(
-            Pattern::XkPsk3,
-            Role::Responder,
-            prologue,
-            own,
-            None,
-            Some(psk),
-        )
+        Self::start(Pattern::XkPsk3, Role::Responder, prologue, own, None, Some(psk))
     }
 
     /// Mixes the prologue and the static keys that the pattern supposes known (Noise §5.3, `Initialize`).
@@ -152,10 +133,7 @@ impl HandshakeState {
             Role::Initiator => (Some(&own_public), remote),
             Role::Responder => (remote, Some(&own_public)),
         };
-        for (key, is_known) in [
-            (initiator, table.initiator_known),
-            (responder, table.responder_known),
-        ] {
+        for (key, is_known) in [(initiator, table.initiator_known), (responder, table.responder_known)] {
             if let (Some(key), true) = (key, is_known) {
                 symmetric.mix_hash(&point_to_uncompressed(key));
             }
@@ -176,11 +154,7 @@ impl HandshakeState {
 
     /// Whether this side writes the next message.
     pub fn is_my_turn(&self) -> bool {
-        let writer = if self.next.is_multiple_of(2) {
-            Role::Initiator
-        } else {
-            Role::Responder
-        };
+        let writer = if self.next.is_multiple_of(2) { Role::Initiator } else { Role::Responder };
         !self.has_failed && !self.is_finished() && writer == self.role
     }
 
@@ -196,12 +170,7 @@ impl HandshakeState {
 
     /// Bytes of the next message.
     pub fn message_bytes(&self) -> usize {
-        let tokens = self
-            .table
-            .messages
-            .get(self.next)
-            .copied()
-            .unwrap_or_default();
+        let tokens = self.table.messages.get(self.next).copied().unwrap_or_default();
         let keys = tokens.iter().map(|token| match token {
             Token::E => UNCOMPRESSED_BYTES,
             Token::S => UNCOMPRESSED_BYTES + TAG_BYTES,
@@ -214,11 +183,7 @@ impl HandshakeState {
     ///
     /// # Errors
     /// [`NoiseError::Turn`] and [`NoiseError::NoSpace`] change nothing; after any other the handshake has failed.
-    pub fn write<R: CryptoRng + ?Sized>(
-        &mut self,
-        out: &mut [u8],
-        rng: &mut R,
-    ) -> Result<usize, NoiseError> {
+    pub fn write<R: CryptoRng + ?Sized>(&mut self, out: &mut [u8], rng: &mut R) -> Result<usize, NoiseError> {
         if !self.is_my_turn() {
             return Err(NoiseError::Turn);
         }
@@ -236,8 +201,7 @@ impl HandshakeState {
                 }
                 Token::S => {
                     let part = split_first(&mut message, UNCOMPRESSED_BYTES + TAG_BYTES)?;
-                    part[..UNCOMPRESSED_BYTES]
-                        .copy_from_slice(&point_to_uncompressed(&self.own_static.public_key()));
+                    part[..UNCOMPRESSED_BYTES].copy_from_slice(&point_to_uncompressed(&self.own_static.public_key()));
                     self.symmetric.encrypt_and_hash(part)?;
                 }
                 shared => self.mix_shared(shared)?,
@@ -259,9 +223,7 @@ impl HandshakeState {
         }
         self.has_failed = true;
         let mut buf = [0; MESSAGE_BYTES_MAX];
-        let mut rest = buf
-            .get_mut(..self.message_bytes())
-            .ok_or(NoiseError::Length)?;
+        let mut rest = buf.get_mut(..self.message_bytes()).ok_or(NoiseError::Length)?;
         if rest.len() != message.len() {
             return Err(NoiseError::Length);
         }
@@ -270,16 +232,14 @@ impl HandshakeState {
             match token {
                 Token::E => {
                     let part = split_first(&mut rest, UNCOMPRESSED_BYTES)?;
-                    self.remote_ephemeral =
-                        Some(point_from_uncompressed(part).map_err(|_| NoiseError::Point)?);
+                    self.remote_ephemeral = Some(point_from_uncompressed(part).map_err(|_| NoiseError::Point)?);
                     self.mix_ephemeral(part);
                 }
                 Token::S => {
                     let part = split_first(&mut rest, UNCOMPRESSED_BYTES + TAG_BYTES)?;
                     self.symmetric.decrypt_and_hash(part)?;
                     let key = &part[..UNCOMPRESSED_BYTES];
-                    self.remote_static =
-                        Some(point_from_uncompressed(key).map_err(|_| NoiseError::Point)?);
+                    self.remote_static = Some(point_from_uncompressed(key).map_err(|_| NoiseError::Point)?);
                 }
                 shared => self.mix_shared(shared)?,
             }
@@ -298,17 +258,12 @@ impl HandshakeState {
         if !self.is_finished() {
             return Err(NoiseError::Turn);
         }
-        let [initiators, responders] =
-            derive(&self.symmetric.chaining_key, &[], &[]).map(Zeroizing::new);
+        let [initiators, responders] = derive(&self.symmetric.chaining_key, &[], &[]).map(Zeroizing::new);
         let (sealing, opening) = match self.role {
             Role::Initiator => (initiators, responders),
             Role::Responder => (responders, initiators),
         };
-        Ok(Outcome {
-            sealing,
-            opening,
-            hash: self.symmetric.hash,
-        })
+        Ok(Outcome { sealing, opening, hash: self.symmetric.hash })
     }
 
     fn mix_ephemeral(&mut self, key: &[u8]) {
@@ -335,16 +290,8 @@ impl HandshakeState {
             // They transmit a key and never come here.
             Token::E | Token::S => return Err(NoiseError::MissingKey),
         };
-        let own = if own_is_ephemeral {
-            self.own_ephemeral.as_ref()
-        } else {
-            Some(&self.own_static)
-        };
-        let remote = if remote_is_ephemeral {
-            self.remote_ephemeral.as_ref()
-        } else {
-            self.remote_static.as_ref()
-        };
+        let own = if own_is_ephemeral { self.own_ephemeral.as_ref() } else { Some(&self.own_static) };
+        let remote = if remote_is_ephemeral { self.remote_ephemeral.as_ref() } else { self.remote_static.as_ref() };
         let (Some(own), Some(remote)) = (own, remote) else {
             return Err(NoiseError::MissingKey);
         };
@@ -355,18 +302,13 @@ impl HandshakeState {
 
 impl fmt::Debug for HandshakeState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HandshakeState")
-            .field("role", &self.role)
-            .field("next", &self.next)
-            .finish_non_exhaustive()
+        f.debug_struct("HandshakeState").field("role", &self.role).field("next", &self.next).finish_non_exhaustive()
     }
 }
 
 /// Takes the first `count` bytes off `rest`.
 fn split_first<'a>(rest: &mut &'a mut [u8], count: usize) -> Result<&'a mut [u8], NoiseError> {
-    let (first, after) = core::mem::take(rest)
-        .split_at_mut_checked(count)
-        .ok_or(NoiseError::Length)?;
+    let (first, after) = core::mem::take(rest).split_at_mut_checked(count).ok_or(NoiseError::Length)?;
     *rest = after;
     Ok(first)
 }

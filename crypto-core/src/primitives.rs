@@ -60,9 +60,7 @@ pub fn hmac_sha256(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 /// # Errors
 /// `out` is longer than [`HKDF_BYTES_MAX`].
 pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), Refused> {
-    Hkdf::<Sha256>::new(Some(salt), ikm)
-        .expand_multi_info(info, out)
-        .map_err(|_| Refused)
+    Hkdf::<Sha256>::new(Some(salt), ikm).expand_multi_info(info, out).map_err(|_| Refused)
 }
 
 /// HKDF-SHA256 to `N` keys, a number that the compiler checks. A shorter value is the beginning of a key.
@@ -130,9 +128,7 @@ pub fn point_from_compressed(bytes: &[u8]) -> Result<PublicKey, Refused> {
 /// Anything else.
 pub fn point_from_uncompressed(bytes: &[u8]) -> Result<PublicKey, Refused> {
     match bytes {
-        [0x04, xy @ ..] if xy.len() == UNCOMPRESSED_BYTES - 1 => {
-            PublicKey::from_sec1_bytes(bytes).map_err(|_| Refused)
-        }
+        [0x04, xy @ ..] if xy.len() == UNCOMPRESSED_BYTES - 1 => PublicKey::from_sec1_bytes(bytes).map_err(|_| Refused),
         _ => Err(Refused),
     }
 }
@@ -195,7 +191,5 @@ pub fn ecdsa_verify(key: &PublicKey, parts: &[&[u8]], signature: &[u8; 64]) -> R
     if signature.normalize_s() != signature {
         return Err(Refused);
     }
-    VerifyingKey::from(*key)
-        .verify_prehash(&sha256(parts), &signature)
-        .map_err(|_| Refused)
+    VerifyingKey::from(*key).verify_prehash(&sha256(parts), &signature).map_err(|_| Refused)
 }

@@ -14,9 +14,7 @@ pub mod one_shot;
 
 use rand_core::CryptoRng;
 
-use crate::identity::{
-    CARD_BYTES, Card, Identity, IdentityError, PUBLIC_IDENTITY_BYTES, PublicIdentity,
-};
+use crate::identity::{CARD_BYTES, Card, Identity, IdentityError, PUBLIC_IDENTITY_BYTES, PublicIdentity};
 use crate::invite::InviteKeys;
 use crate::primitives::{Refused, TAG_BYTES, UNCOMPRESSED_BYTES};
 use crate::version::{VERSION_BYTES, Version};
@@ -112,9 +110,7 @@ impl Header {
     /// # Errors
     /// [`SealedError::Length`] or [`SealedError::Kind`].
     pub fn peek(payload: &[u8]) -> Result<Self, SealedError> {
-        let ([kind, rest @ ..], _) = payload
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(SealedError::Length)?;
+        let ([kind, rest @ ..], _) = payload.split_first_chunk::<HEADER_BYTES>().ok_or(SealedError::Length)?;
         let (session, index) = rest.split_first_chunk().ok_or(SealedError::Length)?;
         let index = index.first_chunk().ok_or(SealedError::Length)?;
         Ok(Self {
@@ -147,10 +143,7 @@ pub struct Opened<'a> {
 // The body holds addresses.
 impl core::fmt::Debug for Opened<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Opened")
-            .field("header", &self.header)
-            .field("version", &self.version)
-            .finish_non_exhaustive()
+        f.debug_struct("Opened").field("header", &self.header).field("version", &self.version).finish_non_exhaustive()
     }
 }
 
@@ -200,19 +193,12 @@ pub fn seal<R: CryptoRng + ?Sized>(
 ///
 /// # Errors
 /// [`SealedError::Kind`], [`SealedError::Length`] or [`SealedError::Sealed`].
-pub fn open<'a>(
-    own: &Identity,
-    remote: &PublicIdentity,
-    payload: &'a mut [u8],
-) -> Result<Opened<'a>, SealedError> {
+pub fn open<'a>(own: &Identity, remote: &PublicIdentity, payload: &'a mut [u8]) -> Result<Opened<'a>, SealedError> {
     let header = Header::peek(payload)?;
     if header.kind == PayloadKind::FirstOffer {
         return Err(SealedError::Kind);
     }
-    let body_bytes = payload
-        .len()
-        .checked_sub(OVERHEAD)
-        .ok_or(SealedError::Length)?;
+    let body_bytes = payload.len().checked_sub(OVERHEAD).ok_or(SealedError::Length)?;
     let parts = Parts::of(payload, 0, body_bytes)?;
     one_shot::open(
         own.agreement(),
@@ -230,10 +216,7 @@ pub fn open<'a>(
 /// # Errors
 /// [`SealedError::Kind`] for anything but a first offer, [`SealedError::Length`] for a body over the limit,
 /// [`SealedError::NoSpace`].
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the parts of the format, each once"
-)]
+#[expect(clippy::too_many_arguments, reason = "the parts of the format, each once")]
 pub fn seal_first<R: CryptoRng + ?Sized>(
     own: &Identity,
     remote: &PublicIdentity,
@@ -279,10 +262,7 @@ pub fn open_first<'a>(
     if header.kind != PayloadKind::FirstOffer {
         return Err(SealedError::Kind);
     }
-    let body_bytes = payload
-        .len()
-        .checked_sub(FIRST_OVERHEAD)
-        .ok_or(SealedError::Length)?;
+    let body_bytes = payload.len().checked_sub(FIRST_OVERHEAD).ok_or(SealedError::Length)?;
     let parts = Parts::of(payload, CARD_BYTES, body_bytes)?;
     let card = Card::parse(&parts.clear[HEADER_BYTES..])?;
     one_shot::open(
@@ -311,20 +291,11 @@ impl<'a> Parts<'a> {
         if body_bytes > BODY_BYTES_MAX {
             return Err(SealedError::Length);
         }
-        let (clear, rest) = buf
-            .split_at_mut_checked(HEADER_BYTES + card_bytes)
-            .ok_or(SealedError::NoSpace)?;
+        let (clear, rest) = buf.split_at_mut_checked(HEADER_BYTES + card_bytes).ok_or(SealedError::NoSpace)?;
         let (enc, rest) = rest.split_first_chunk_mut().ok_or(SealedError::NoSpace)?;
-        let (plaintext, rest) = rest
-            .split_at_mut_checked(VERSION_BYTES + body_bytes)
-            .ok_or(SealedError::NoSpace)?;
+        let (plaintext, rest) = rest.split_at_mut_checked(VERSION_BYTES + body_bytes).ok_or(SealedError::NoSpace)?;
         let tag = rest.first_chunk_mut().ok_or(SealedError::NoSpace)?;
-        Ok(Self {
-            clear,
-            enc,
-            plaintext,
-            tag,
-        })
+        Ok(Self { clear, enc, plaintext, tag })
     }
 }
 
@@ -338,18 +309,11 @@ impl Parts<'_> {
 
 fn opened(header: Header, plaintext: &[u8]) -> Result<Opened<'_>, SealedError> {
     let (version, body) = plaintext.split_first_chunk().ok_or(SealedError::Length)?;
-    Ok(Opened {
-        header,
-        version: Version::from_bytes(version),
-        body,
-    })
+    Ok(Opened { header, version: Version::from_bytes(version), body })
 }
 
 fn psk(keys: &InviteKeys) -> Psk<'_> {
-    Psk {
-        key: &keys.sealed_psk,
-        id: &keys.token,
-    }
+    Psk { key: &keys.sealed_psk, id: &keys.token }
 }
 
 /// `label ‖ sender's public identity ‖ receiver's public identity`.

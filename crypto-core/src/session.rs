@@ -85,10 +85,7 @@ struct Direction {
 
 impl Direction {
     fn new(key: &Zeroizing<[u8; 32]>) -> Self {
-        Self {
-            key: **key,
-            counter: 0,
-        }
+        Self { key: **key, counter: 0 }
     }
 }
 
@@ -155,22 +152,13 @@ impl Session {
         if self.sealing.counter >= KEY_RECORDS_MAX {
             return Err(SessionError::KeyUsedUp);
         }
-        let padded = PADDED_BYTES
-            .into_iter()
-            .find(|bytes| *bytes >= plaintext_len);
+        let padded = PADDED_BYTES.into_iter().find(|bytes| *bytes >= plaintext_len);
         let record_bytes = padded.ok_or(SessionError::TooLong)? + TAG_BYTES;
         let record = buf.get_mut(..record_bytes).ok_or(SessionError::NoSpace)?;
-        let (plaintext, tag) = record
-            .split_last_chunk_mut::<TAG_BYTES>()
-            .ok_or(SessionError::NoSpace)?;
+        let (plaintext, tag) = record.split_last_chunk_mut::<TAG_BYTES>().ok_or(SessionError::NoSpace)?;
         plaintext[plaintext_len..].fill(0);
-        *tag = aead_seal(
-            &self.sealing.key,
-            &nonce(self.sealing.counter),
-            &[],
-            plaintext,
-        )
-        .map_err(|_| SessionError::TooLong)?;
+        *tag = aead_seal(&self.sealing.key, &nonce(self.sealing.counter), &[], plaintext)
+            .map_err(|_| SessionError::TooLong)?;
         self.sealing.counter += 1;
         Ok(record_bytes)
     }
@@ -192,15 +180,7 @@ impl Session {
         if !PADDED_BYTES.contains(&text.len()) {
             return Err(self.close(SessionError::Record));
         }
-        if aead_open(
-            &self.opening.key,
-            &nonce(self.opening.counter),
-            &[],
-            text,
-            tag,
-        )
-        .is_err()
-        {
+        if aead_open(&self.opening.key, &nonce(self.opening.counter), &[], text, tag).is_err() {
             return Err(self.close(SessionError::Record));
         }
         self.opening.counter += 1;
@@ -220,10 +200,7 @@ impl Session {
     ///
     /// # Errors
     /// What [`Session::open`] gives, [`SessionError::Padding`] or [`SessionError::Frame`]; each of them closes the session.
-    pub fn open_frame<'a>(
-        &mut self,
-        record: &'a mut [u8],
-    ) -> Result<Option<Frame<'a>>, SessionError> {
+    pub fn open_frame<'a>(&mut self, record: &'a mut [u8]) -> Result<Option<Frame<'a>>, SessionError> {
         let plaintext = self.open(record)?;
         let (tlv, padding) = tlv::read(plaintext).map_err(|error| self.close(error.into()))?;
         if padding.iter().any(|byte| *byte != 0) {
@@ -249,5 +226,41 @@ impl fmt::Debug for Session {
             .field("generation", &self.generation)
             .field("records", &self.records())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::ClientId;
+    use crate::version::Version;
+
+    fn session() -> Session {
+        let side = Side { client_id: ClientId::from_bytes([0; 20]), fingerprint: [0; 32], version: Version::OWN };
+        let outcome = Outcome { sealing: Zeroizing::new([1; 32]), opening: Zeroizing::new([1; 32]), hash: [2; 32] };
+        let prologue = Prologue { initiator: side, responder: side };
+        Session::new(Role::Initiator, prologue, &outcome)
+    }
+
+    #[test]
+    fn no_key_seals_or_opens_more_than_its_records() {
+        // Both directions have the same key here, so that the session opens its own records.
+        let mut session = session();
+        session.sealing.counter = KEY_RECORDS_MAX - 1;
+        session.opening.counter = KEY_RECORDS_MAX - 1;
+        let mut record = [0; 144];
+        assert_eq!(session.seal(&mut record, 0), Ok(144));
+        assert!(session.open(&mut record.clone()).is_ok());
+        assert_eq!(session.records(), KEY_RECORDS_MAX);
+        assert_eq!(session.seal(&mut record, 0), Err(SessionError::KeyUsedUp));
+        assert_eq!(session.open(&mut record), Err(SessionError::KeyUsedUp));
+        assert_eq!(session.open(&mut record), Err(SessionError::Closed));
+    }
+
+    #[test]
+    fn closing_erases_the_keys() {
+        let mut session = session();
+        assert_eq!(session.open(&mut [0; 144]), Err(SessionError::Record));
+        assert_eq!((session.sealing.key, session.opening.key), ([0; 32], [0; 32]));
     }
 }

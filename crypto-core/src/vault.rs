@@ -15,9 +15,7 @@ use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::identity::{CLIENT_ID_BYTES, ClientId};
-use crate::primitives::{
-    NONCE_BYTES, Refused, TAG_BYTES, aead_open, aead_seal, derive, hmac_sha256, pbkdf2_sha256,
-};
+use crate::primitives::{NONCE_BYTES, Refused, TAG_BYTES, aead_open, aead_seal, derive, hmac_sha256, pbkdf2_sha256};
 
 /// The fewest PBKDF2 iterations.
 pub const ITERATIONS_MIN: u32 = 200_000;
@@ -178,11 +176,7 @@ impl DataKey {
     ///
     /// # Errors
     /// [`VaultError::Sealed`]: another personal hash, another header or a changed bit.
-    pub fn unwrap(
-        kek: &KeyEncryptionKey,
-        header: &[u8],
-        wrapped: &[u8; WRAPPED_BYTES],
-    ) -> Result<Self, VaultError> {
+    pub fn unwrap(kek: &KeyEncryptionKey, header: &[u8], wrapped: &[u8; WRAPPED_BYTES]) -> Result<Self, VaultError> {
         let (nonce, rest) = wrapped.split_first_chunk().ok_or(VaultError::Sealed)?;
         let (text, rest) = rest.split_first_chunk().ok_or(VaultError::Sealed)?;
         let tag = rest.first_chunk().ok_or(VaultError::Sealed)?;
@@ -227,12 +221,9 @@ impl TableKey {
         rng: &mut R,
     ) -> Result<usize, VaultError> {
         let associated = self.associated(row_key)?;
-        let ([version, nonce @ ..], rest) = buf
-            .split_first_chunk_mut::<VALUE_HEAD_BYTES>()
-            .ok_or(VaultError::NoSpace)?;
-        let (text, rest) = rest
-            .split_at_mut_checked(plaintext_len)
-            .ok_or(VaultError::NoSpace)?;
+        let ([version, nonce @ ..], rest) =
+            buf.split_first_chunk_mut::<VALUE_HEAD_BYTES>().ok_or(VaultError::NoSpace)?;
+        let (text, rest) = rest.split_at_mut_checked(plaintext_len).ok_or(VaultError::NoSpace)?;
         let tag = rest.first_chunk_mut().ok_or(VaultError::NoSpace)?;
         let nonce: &mut [u8; NONCE_BYTES] = nonce.first_chunk_mut().ok_or(VaultError::NoSpace)?;
         *version = VALUE_VERSION;
@@ -245,15 +236,10 @@ impl TableKey {
     ///
     /// # Errors
     /// [`VaultError::Version`], [`VaultError::RowKey`] or [`VaultError::Sealed`].
-    pub fn open<'a>(
-        &self,
-        row_key: &[u8],
-        value: &'a mut [u8],
-    ) -> Result<&'a mut [u8], VaultError> {
+    pub fn open<'a>(&self, row_key: &[u8], value: &'a mut [u8]) -> Result<&'a mut [u8], VaultError> {
         let associated = self.associated(row_key)?;
-        let ([version, nonce @ ..], rest) = value
-            .split_first_chunk_mut::<VALUE_HEAD_BYTES>()
-            .ok_or(VaultError::Sealed)?;
+        let ([version, nonce @ ..], rest) =
+            value.split_first_chunk_mut::<VALUE_HEAD_BYTES>().ok_or(VaultError::Sealed)?;
         if *version != VALUE_VERSION {
             return Err(VaultError::Version);
         }
@@ -274,16 +260,8 @@ impl TableKey {
     fn associated(&self, row_key: &[u8]) -> Result<Associated, VaultError> {
         let name_bytes = u8::try_from(self.name.len()).map_err(|_| VaultError::RowKey)?;
         let mut associated = Associated::new();
-        for part in [
-            &VALUE_LABEL[..],
-            self.client_id.as_bytes(),
-            &[name_bytes],
-            self.name.as_bytes(),
-            row_key,
-        ] {
-            associated
-                .extend_from_slice(part)
-                .map_err(|_| VaultError::RowKey)?;
+        for part in [&VALUE_LABEL[..], self.client_id.as_bytes(), &[name_bytes], self.name.as_bytes(), row_key] {
+            associated.extend_from_slice(part).map_err(|_| VaultError::RowKey)?;
         }
         Ok(associated)
     }
@@ -291,14 +269,11 @@ impl TableKey {
 
 impl fmt::Debug for TableKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TableKey")
-            .field(&self.name)
-            .finish_non_exhaustive()
+        f.debug_tuple("TableKey").field(&self.name).finish_non_exhaustive()
     }
 }
 
-type Associated =
-    heapless::Vec<u8, { VALUE_LABEL.len() + CLIENT_ID_BYTES + 1 + NAME_AND_ROW_BYTES_MAX }>;
+type Associated = heapless::Vec<u8, { VALUE_LABEL.len() + CLIENT_ID_BYTES + 1 + NAME_AND_ROW_BYTES_MAX }>;
 
 fn derive_key(key: &[u8; KEY_BYTES], info: &[&[u8]]) -> [u8; KEY_BYTES] {
     let [derived] = *derive(&[], key, info);

@@ -20,11 +20,7 @@ pub struct Version {
 
 impl Version {
     /// What this crate speaks.
-    pub const OWN: Version = Version {
-        major: 1,
-        minor: 0,
-        features: 0,
-    };
+    pub const OWN: Version = Version { major: 1, minor: 0, features: 0 };
 
     /// The six bytes.
     pub const fn to_bytes(self) -> [u8; VERSION_BYTES] {
@@ -35,11 +31,7 @@ impl Version {
     /// Reads the six bytes; every value is a version.
     pub const fn from_bytes(bytes: &[u8; VERSION_BYTES]) -> Self {
         let [major, minor, a, b, c, d] = *bytes;
-        Self {
-            major,
-            minor,
-            features: u32::from_be_bytes([a, b, c, d]),
-        }
+        Self { major, minor, features: u32::from_be_bytes([a, b, c, d]) }
     }
 
     /// Whether a side that speaks `self` can talk to one that speaks `other`.
@@ -71,35 +63,18 @@ mod tests {
 
     #[test]
     fn a_version_survives_its_bytes() {
-        let version = Version {
-            major: 1,
-            minor: 2,
-            features: 0x0304_0506,
-        };
+        let version = Version { major: 1, minor: 2, features: 0x0304_0506 };
         assert_eq!(version.to_bytes(), [1, 2, 3, 4, 5, 6]);
         assert_eq!(Version::from_bytes(&version.to_bytes()), version);
     }
 
     #[test]
     fn only_the_same_major_version_is_compatible() {
-        let newer = Version {
-            minor: 9,
-            features: 5,
-            ..Version::OWN
-        };
-        let other = Version {
-            major: 2,
-            ..Version::OWN
-        };
+        let newer = Version { minor: 9, features: 5, ..Version::OWN };
+        let other = Version { major: 2, ..Version::OWN };
         assert!(Version::OWN.is_compatible(newer));
         assert!(!Version::OWN.is_compatible(other));
-        assert_eq!(
-            newer.common_features(Version {
-                features: 6,
-                ..newer
-            }),
-            4
-        );
+        assert_eq!(newer.common_features(Version { features: 6, ..newer }), 4);
     }
 
     #[test]
@@ -107,9 +82,6 @@ mod tests {
         let mut buf = [0; 16];
         let written = postcard::to_slice(&Version::OWN, &mut buf).unwrap();
         assert_eq!(written, Version::OWN.to_bytes());
-        assert_eq!(
-            postcard::from_bytes::<Version>(&Version::OWN.to_bytes()),
-            Ok(Version::OWN)
-        );
+        assert_eq!(postcard::from_bytes::<Version>(&Version::OWN.to_bytes()), Ok(Version::OWN));
     }
 }

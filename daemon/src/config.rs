@@ -49,7 +49,9 @@ impl<'de> Deserialize<'de> for Bus {
             "system" => Ok(Self::System),
             "session" => Ok(Self::Session),
             address if address.contains(':') => Ok(Self::Address(text)),
-            _ => Err(serde::de::Error::custom("bus is \"system\", \"session\" or an address such as \"unix:path=/run/x\"")),
+            _ => Err(serde::de::Error::custom(
+                "bus is \"system\", \"session\" or an address such as \"unix:path=/run/x\"",
+            )),
         }
     }
 }
@@ -129,7 +131,8 @@ pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigError> {
         note(&mut loaded.sources, "", &table, &file);
         merge(&mut merged, table);
     }
-    loaded.config = Config::deserialize(merged).map_err(|e| ConfigError::Parse(PathBuf::from(LAYERS[1]), e.to_string()))?;
+    loaded.config =
+        Config::deserialize(merged).map_err(|e| ConfigError::Parse(PathBuf::from(LAYERS[1]), e.to_string()))?;
     Ok(loaded)
 }
 

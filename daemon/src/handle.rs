@@ -166,10 +166,7 @@ pub fn door(status: Status) -> (Handle, Desk) {
     let (calls_in, calls) = mpsc::channel(CALLS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (status_in, status) = watch::channel(status);
-    (
-        Handle { calls: calls_in, events: events.clone(), status },
-        Desk { calls, events, status: status_in },
-    )
+    (Handle { calls: calls_in, events: events.clone(), status }, Desk { calls, events, status: status_in })
 }
 
 impl Handle {

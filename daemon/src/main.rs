@@ -35,7 +35,8 @@ fn main() -> anyhow::Result<()> {
     }
     log_to(&loaded.config.log)?;
     let (daemon, handle) = Daemon::new(Settings::new(&loaded.config))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let bus = match loaded.config.bus {
         Bus::System => bus::BusAddress::System,
         Bus::Session => bus::BusAddress::Session,
@@ -78,7 +79,8 @@ fn show(loaded: &Loaded) -> anyhow::Result<()> {
 
 /// To the journal when systemd started this process, else to standard error.
 fn log_to(directives: &str) -> anyhow::Result<()> {
-    let mut filter = tracing_subscriber::EnvFilter::try_new(directives).context("the key `log` is not a list of directives")?;
+    let mut filter =
+        tracing_subscriber::EnvFilter::try_new(directives).context("the key `log` is not a list of directives")?;
     // They would print remote ICE passwords and addresses.
     for target in link::NOISY_LOG_TARGETS {
         filter = filter.add_directive(format!("{target}=off").parse()?);
@@ -97,7 +99,8 @@ fn log_to(directives: &str) -> anyhow::Result<()> {
 
 async fn asked_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         warn!("signals cannot be handled; end this process with SIGKILL, nothing is lost by it");
         return std::future::pending().await;
     };

@@ -33,21 +33,14 @@ const KK: Table = Table {
     name: b"Noise_KK_P256_AESGCM_SHA256",
     initiator_known: true,
     responder_known: true,
-    messages: &[
-        &[Token::E, Token::ES, Token::SS],
-        &[Token::E, Token::EE, Token::SE],
-    ],
+    messages: &[&[Token::E, Token::ES, Token::SS], &[Token::E, Token::EE, Token::SE]],
 };
 
 const XK_PSK3: Table = Table {
     name: b"Noise_XKpsk3_P256_AESGCM_SHA256",
     initiator_known: false,
     responder_known: true,
-    messages: &[
-        &[Token::E, Token::ES],
-        &[Token::E, Token::EE],
-        &[Token::S, Token::SE, Token::Psk],
-    ],
+    messages: &[&[Token::E, Token::ES], &[Token::E, Token::EE], &[Token::S, Token::SE, Token::Psk]],
 };
 
 impl Pattern {
@@ -62,8 +55,6 @@ impl Pattern {
 impl Table {
     /// With a pre-shared key every ephemeral key is mixed into the chaining key too (Noise §9.2).
     pub(super) fn has_psk(&self) -> bool {
-        self.messages
-            .iter()
-            .any(|message| message.contains(&Token::Psk))
+        self.messages.iter().any(|message| message.contains(&Token::Psk))
     }
 }

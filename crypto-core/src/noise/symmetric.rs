@@ -21,12 +21,7 @@ impl Symmetric {
             Some(start) => start.copy_from_slice(name),
             None => hash = sha256(&[name]),
         }
-        Self {
-            chaining_key: hash,
-            hash,
-            key: None,
-            counter: 0,
-        }
+        Self { chaining_key: hash, hash, key: None, counter: 0 }
     }
 
     pub(super) fn mix_hash(&mut self, data: &[u8]) {
@@ -47,9 +42,7 @@ impl Symmetric {
     /// Seals what stands in `buf` before its last 16 bytes, where the tag goes. No pattern here seals without a key.
     pub(super) fn encrypt_and_hash(&mut self, buf: &mut [u8]) -> Result<(), NoiseError> {
         let key = self.key.as_ref().ok_or(NoiseError::MissingKey)?;
-        let (text, tag) = buf
-            .split_last_chunk_mut::<TAG_BYTES>()
-            .ok_or(NoiseError::NoSpace)?;
+        let (text, tag) = buf.split_last_chunk_mut::<TAG_BYTES>().ok_or(NoiseError::NoSpace)?;
         *tag = aead_seal(key, &nonce(self.counter), &self.hash, text)?;
         self.counter += 1;
         self.mix_hash(buf);
@@ -59,9 +52,7 @@ impl Symmetric {
     pub(super) fn decrypt_and_hash(&mut self, buf: &mut [u8]) -> Result<(), NoiseError> {
         let key = self.key.as_ref().ok_or(NoiseError::MissingKey)?;
         let hash = sha256(&[&self.hash, buf]);
-        let (text, tag) = buf
-            .split_last_chunk_mut::<TAG_BYTES>()
-            .ok_or(NoiseError::Length)?;
+        let (text, tag) = buf.split_last_chunk_mut::<TAG_BYTES>().ok_or(NoiseError::Length)?;
         aead_open(key, &nonce(self.counter), &self.hash, text, tag)?;
         self.counter += 1;
         self.hash = hash;

@@ -10,9 +10,7 @@ use p256::{PublicKey, SecretKey};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use crate::primitives::{
-    Refused, TAG_BYTES, UNCOMPRESSED_BYTES, point_from_uncompressed, point_to_uncompressed,
-};
+use crate::primitives::{Refused, TAG_BYTES, UNCOMPRESSED_BYTES, point_from_uncompressed, point_to_uncompressed};
 
 type RemoteKey = <DhP256HkdfSha256 as Kem>::PublicKey;
 type OwnKey = <DhP256HkdfSha256 as Kem>::PrivateKey;
@@ -51,16 +49,15 @@ pub fn seal<R: CryptoRng + ?Sized>(
         None => OpModeS::Auth(sender),
         Some(psk) => OpModeS::AuthPsk(sender, bundle(psk)?),
     };
-    let (enc, tag) =
-        hpke::single_shot_seal_inout_detached_with_rng::<AesGcm256, HkdfSha256, DhP256HkdfSha256>(
-            &mode,
-            &remote_key(remote)?,
-            info,
-            buf.into(),
-            associated,
-            &mut rng,
-        )
-        .map_err(|_| Refused)?;
+    let (enc, tag) = hpke::single_shot_seal_inout_detached_with_rng::<AesGcm256, HkdfSha256, DhP256HkdfSha256>(
+        &mode,
+        &remote_key(remote)?,
+        info,
+        buf.into(),
+        associated,
+        &mut rng,
+    )
+    .map_err(|_| Refused)?;
     Ok((enc.to_bytes().into(), tag.to_bytes().into()))
 }
 

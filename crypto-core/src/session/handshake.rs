@@ -39,8 +39,8 @@ pub struct Side {
 /// Both sides, as every prologue of a session holds them.
 #[derive(Clone, Copy)]
 pub(super) struct Prologue {
-    initiator: Side,
-    responder: Side,
+    pub(super) initiator: Side,
+    pub(super) responder: Side,
 }
 
 impl Prologue {
@@ -96,17 +96,8 @@ pub struct Handshake {
 
 impl Handshake {
     /// Starts a handshake between contacts.
-    pub fn paired(
-        role: Role,
-        own: &Identity,
-        remote: &PublicIdentity,
-        initiator: Side,
-        responder: Side,
-    ) -> Self {
-        let prologue = Prologue {
-            initiator,
-            responder,
-        };
+    pub fn paired(role: Role, own: &Identity, remote: &PublicIdentity, initiator: Side, responder: Side) -> Self {
+        let prologue = Prologue { initiator, responder };
         let bytes = prologue.to_bytes(Mode::Paired.to_byte());
         Self {
             noise: HandshakeState::kk(role, &bytes, own.agreement(), remote.agreement()),
@@ -124,18 +115,10 @@ impl Handshake {
         initiator: Side,
         responder: Side,
     ) -> Self {
-        let prologue = Prologue {
-            initiator,
-            responder,
-        };
+        let prologue = Prologue { initiator, responder };
         let bytes = prologue.to_bytes(Mode::Invite.to_byte());
         Self {
-            noise: HandshakeState::xk_psk3_initiator(
-                &bytes,
-                own.agreement(),
-                inviter.agreement(),
-                &keys.noise_psk,
-            ),
+            noise: HandshakeState::xk_psk3_initiator(&bytes, own.agreement(), inviter.agreement(), &keys.noise_psk),
             role: Role::Initiator,
             prologue,
             expected: None,
@@ -150,10 +133,7 @@ impl Handshake {
         initiator: Side,
         responder: Side,
     ) -> Self {
-        let prologue = Prologue {
-            initiator,
-            responder,
-        };
+        let prologue = Prologue { initiator, responder };
         let bytes = prologue.to_bytes(Mode::Invite.to_byte());
         Self {
             noise: HandshakeState::xk_psk3_responder(&bytes, own.agreement(), &keys.noise_psk),
@@ -177,11 +157,7 @@ impl Handshake {
     ///
     /// # Errors
     /// [`SessionError::Noise`].
-    pub fn write<R: CryptoRng + ?Sized>(
-        &mut self,
-        out: &mut [u8],
-        rng: &mut R,
-    ) -> Result<usize, SessionError> {
+    pub fn write<R: CryptoRng + ?Sized>(&mut self, out: &mut [u8], rng: &mut R) -> Result<usize, SessionError> {
         Ok(self.noise.write(out, rng)?)
     }
 
@@ -200,11 +176,7 @@ impl Handshake {
     /// [`SessionError::Noise`]: it is not finished. [`SessionError::WrongStatic`].
     pub fn finish(self) -> Result<Session, SessionError> {
         self.check_static()?;
-        Ok(Session::new(
-            self.role,
-            self.prologue,
-            &self.noise.finish()?,
-        ))
+        Ok(Session::new(self.role, self.prologue, &self.noise.finish()?))
     }
 
     fn check_static(&self) -> Result<(), SessionError> {

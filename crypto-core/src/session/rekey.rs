@@ -17,10 +17,7 @@ use crate::wire::Frame;
 const MODE: u8 = 3;
 
 /// Where a rekey stands.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is no allocator to box with"
-)]
+#[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
 pub(super) enum Rekey {
     Idle,
     /// The initiator waits for message 2.
@@ -71,16 +68,11 @@ impl Session {
             return Err(self.close(SessionError::OutOfPlace));
         }
         let mut noise = self.rekey_handshake(own, remote)?;
-        noise
-            .read(message)
-            .map_err(|error| self.close(error.into()))?;
+        noise.read(message).map_err(|error| self.close(error.into()))?;
         let written = self.seal_message(&mut noise, out, rng)?;
         let outcome = noise.finish()?;
         self.sealing = Direction::new(&outcome.sealing);
-        self.rekey = Rekey::Answered {
-            opening: Direction::new(&outcome.opening),
-            hash: outcome.hash,
-        };
+        self.rekey = Rekey::Answered { opening: Direction::new(&outcome.opening), hash: outcome.hash };
         Ok(written)
     }
 
@@ -106,10 +98,7 @@ impl Session {
         let Rekey::Started(mut noise) = core::mem::replace(&mut self.rekey, Rekey::Idle) else {
             return Err(self.close(SessionError::OutOfPlace));
         };
-        let outcome = noise
-            .read(message)
-            .and_then(|()| noise.finish())
-            .map_err(|error| self.close(error.into()))?;
+        let outcome = noise.read(message).and_then(|()| noise.finish()).map_err(|error| self.close(error.into()))?;
         self.sealing = Direction::new(&outcome.sealing);
         self.opening = Direction::new(&outcome.opening);
         self.hash = outcome.hash;
@@ -133,11 +122,7 @@ impl Session {
         }
     }
 
-    fn check_identities(
-        &self,
-        own: &Identity,
-        remote: &PublicIdentity,
-    ) -> Result<(), SessionError> {
+    fn check_identities(&self, own: &Identity, remote: &PublicIdentity) -> Result<(), SessionError> {
         if (own.client_id(), remote.client_id()) != self.prologue.own_and_remote(self.role) {
             return Err(SessionError::WrongIdentity);
         }
@@ -145,22 +130,13 @@ impl Session {
     }
 
     /// A handshake whose prologue is the session's in mode 3 and the hash of the handshake before.
-    fn rekey_handshake(
-        &self,
-        own: &Identity,
-        remote: &PublicIdentity,
-    ) -> Result<HandshakeState, SessionError> {
+    fn rekey_handshake(&self, own: &Identity, remote: &PublicIdentity) -> Result<HandshakeState, SessionError> {
         self.check_identities(own, remote)?;
         let mut prologue = [0; PROLOGUE_BYTES + 32];
         let (start, previous) = prologue.split_at_mut(PROLOGUE_BYTES);
         start.copy_from_slice(&self.prologue.to_bytes(MODE));
         previous.copy_from_slice(&self.hash);
-        Ok(HandshakeState::kk(
-            self.role,
-            &prologue,
-            own.agreement(),
-            remote.agreement(),
-        ))
+        Ok(HandshakeState::kk(self.role, &prologue, own.agreement(), remote.agreement()))
     }
 
     fn seal_message<R: CryptoRng + ?Sized>(

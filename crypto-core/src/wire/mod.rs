@@ -171,14 +171,7 @@ impl core::fmt::Debug for Message<'_> {
 pub fn message_hash(id: &[u8; 16], number: u64, content_type: &str, body: &[u8]) -> [u8; 32] {
     // A content type has at most 64 bytes; a longer one is never sent or stored.
     let content_type_bytes = u8::try_from(content_type.len()).unwrap_or(u8::MAX);
-    sha256(&[
-        MESSAGE_LABEL,
-        id,
-        &number.to_be_bytes(),
-        &[content_type_bytes],
-        content_type.as_bytes(),
-        body,
-    ])
+    sha256(&[MESSAGE_LABEL, id, &number.to_be_bytes(), &[content_type_bytes], content_type.as_bytes(), body])
 }
 
 impl<'a> Frame<'a> {
@@ -226,9 +219,7 @@ impl<'a> Frame<'a> {
             kind::MESSAGE => Self::Message(parse(payload)?),
             kind::ACK => Self::Ack(parse(payload)?),
             kind::INTRODUCE => Self::Introduce(parse(payload)?),
-            kind::PAIRED => Self::Paired {
-                name: parse(payload)?,
-            },
+            kind::PAIRED => Self::Paired { name: parse(payload)? },
             kind::REKEY => Self::Rekey(parse(payload)?),
             kind::SWITCH => parse::<()>(payload).map(|()| Self::Switch)?,
             kind::ASK_REKEY => parse::<()>(payload).map(|()| Self::AskRekey)?,
@@ -259,9 +250,7 @@ impl<'a> Frame<'a> {
     fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Message(message) => message.check(),
-            Self::Introduce(Introduce { name, .. }) | Self::Paired { name }
-                if name.len() > NAME_BYTES_MAX =>
-            {
+            Self::Introduce(Introduce { name, .. }) | Self::Paired { name } if name.len() > NAME_BYTES_MAX => {
                 Err(WireError::TooLong)
             }
             _ => Ok(()),
@@ -280,13 +269,10 @@ fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, WireError> {
 fn is_content_type(text: &str) -> bool {
     let is_name = |name: &str| {
         let mut bytes = name.bytes();
-        bytes
-            .next()
-            .is_some_and(|first| first.is_ascii_alphanumeric())
+        bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
-    text.split_once('/')
-        .is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
+    text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
 }
 
 /// Serde writes `&[u8]` element by element; this writes it in one piece, to the same bytes.

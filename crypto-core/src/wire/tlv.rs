@@ -41,18 +41,13 @@ pub fn write(kind: u8, payload: &[u8], out: &mut [u8]) -> Result<usize, WireErro
 /// [`WireError::Truncated`]: the bytes end before the payload does.
 pub fn read(bytes: &[u8]) -> Result<(Tlv<'_>, &[u8]), WireError> {
     let (&[kind, high, low], rest) = bytes.split_first_chunk().ok_or(WireError::Truncated)?;
-    let (payload, rest) = rest
-        .split_at_checked(usize::from(u16::from_be_bytes([high, low])))
-        .ok_or(WireError::Truncated)?;
+    let (payload, rest) =
+        rest.split_at_checked(usize::from(u16::from_be_bytes([high, low]))).ok_or(WireError::Truncated)?;
     Ok((Tlv { kind, payload }, rest))
 }
 
 /// Writes the header before a payload that already stands behind it.
-pub(super) fn write_header(
-    kind: u8,
-    payload_bytes: usize,
-    out: &mut [u8],
-) -> Result<(), WireError> {
+pub(super) fn write_header(kind: u8, payload_bytes: usize, out: &mut [u8]) -> Result<(), WireError> {
     let length = u16::try_from(payload_bytes).map_err(|_| WireError::TooLong)?;
     let [high, low] = length.to_be_bytes();
     *out.first_chunk_mut().ok_or(WireError::NoSpace)? = [kind, high, low];

@@ -27,7 +27,7 @@ pub use names::{
 };
 pub use proxy::{
     Available, Conversation1Proxy, Inbox1Proxy, Intruder, Manager1Proxy, Pairing1Proxy, Peer1Proxy, StateChanged,
-    Trouble,
+    StateChangedStream, Trouble,
 };
 pub use values::{
     DaemonState, Direction, LinkState, LoggingMode, MessageState, PairingState, Presence, Signaling, Trust,

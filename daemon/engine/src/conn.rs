@@ -64,7 +64,14 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(card: Card, via: Via, purpose: Purpose, role: LinkRole, session_id: SessionId, boot_ms: u64) -> Self {
+    pub(crate) fn new(
+        card: Card,
+        via: Via,
+        purpose: Purpose,
+        role: LinkRole,
+        session_id: SessionId,
+        boot_ms: u64,
+    ) -> Self {
         Self {
             peer: card.client_id(),
             card,

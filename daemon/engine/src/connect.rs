@@ -215,7 +215,15 @@ impl Engine {
     }
 
     /// Answers, candidates and withdrawals count only for a live attempt.
-    fn reply_to_attempt(&mut self, from: ClientId, via: Via, header: Header, payload: &mut [u8], now: Now, rng: Rng<'_>) {
+    fn reply_to_attempt(
+        &mut self,
+        from: ClientId,
+        via: Via,
+        header: Header,
+        payload: &mut [u8],
+        now: Now,
+        rng: Rng<'_>,
+    ) {
         let live = |c: &Conn| c.peer == from && c.via == via && c.session_id == header.session;
         let Some((&link, conn)) = self.conns.iter().find(|(_, c)| live(c)) else { return };
         let expected = match header.kind {
@@ -288,7 +296,9 @@ impl Engine {
         self.effect(Effect::CloseLink(link));
         match conn.purpose {
             Purpose::Contact => {}
-            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) => self.pairing_conn_ended(pairing, link, now, rng),
+            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) => {
+                self.pairing_conn_ended(pairing, link, now, rng)
+            }
         }
         let Some(contact) = self.contacts.get_mut(&conn.peer) else { return };
         if contact.attempt == Some(link) {

@@ -299,7 +299,13 @@ impl Engine {
     }
 
     /// Received messages are on disk: acknowledge and tell; then go on with what came meanwhile.
-    pub(crate) fn messages_received(&mut self, peer: ClientId, result: Result<(), CommitError>, now: Now, rng: Rng<'_>) {
+    pub(crate) fn messages_received(
+        &mut self,
+        peer: ClientId,
+        result: Result<(), CommitError>,
+        now: Now,
+        rng: Rng<'_>,
+    ) {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.inbound.commit = None;
         let messages = core::mem::take(&mut contact.inbound.committing);

@@ -3,8 +3,8 @@
 use kith_crypto::identity::ClientId;
 
 use crate::{
-    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, Negotiation, ProfileRecord, Reply,
-    RequestError, RequestId, SignalOut,
+    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, Negotiation,
+    ProfileRecord, Reply, RequestError, RequestId, SignalOut,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.

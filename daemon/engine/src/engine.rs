@@ -14,8 +14,8 @@ use crate::event::{Event, LinkState, SignalingState};
 use crate::pairing::Pairing;
 use crate::record::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StoredState};
 use crate::{
-    Commit, CommitError, CommitId, Effect, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now, Op, PairingId, Reply,
-    Request, RequestError, RequestId, Signal, SignalOut,
+    Commit, CommitError, CommitId, Effect, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now, Op,
+    PairingId, Reply, Request, RequestError, RequestId, Signal, SignalOut,
 };
 
 /// The random source of an input.
@@ -44,7 +44,7 @@ pub(crate) enum Pending {
     Removed { request: Option<RequestId>, peer: ClientId },
     Renamed { request: RequestId, peer: ClientId, name: String },
     Profile { request: RequestId, profile: ProfileRecord },
-    
+
     Done { request: RequestId },
     Seen,
 }
@@ -157,7 +157,8 @@ impl Engine {
         for pairing in pairings {
             self.pairing_due(pairing, now, rng);
         }
-        let peers: Vec<_> = self.contacts.iter().filter(|(_, c)| c.connect_at.is_some_and(due)).map(|(p, _)| *p).collect();
+        let peers: Vec<_> =
+            self.contacts.iter().filter(|(_, c)| c.connect_at.is_some_and(due)).map(|(p, _)| *p).collect();
         for peer in peers {
             self.connect(peer, now, rng);
         }
@@ -238,16 +239,24 @@ impl Engine {
     pub fn handle_committed(&mut self, id: CommitId, result: Result<(), CommitError>, now: Now, rng: Rng<'_>) {
         match self.pending.remove(&id) {
             None | Some(Pending::Seen) => {}
-            Some(Pending::Sent { request, peer, message }) => self.message_queued(request, peer, message, result, now, rng),
+            Some(Pending::Sent { request, peer, message }) => {
+                self.message_queued(request, peer, message, result, now, rng)
+            }
             Some(Pending::Delivered { peer, number, sent }) => self.message_delivered(peer, number, sent, result, now),
             Some(Pending::Received { peer }) => self.messages_received(peer, result, now, rng),
-            Some(Pending::Accepted { request, pairing, contact }) => self.accepted(request, pairing, contact, result, now, rng),
-            Some(Pending::Introduced { link, pairing, contact }) => self.introduced(link, pairing, contact, result, now, rng),
+            Some(Pending::Accepted { request, pairing, contact }) => {
+                self.accepted(request, pairing, contact, result, now, rng)
+            }
+            Some(Pending::Introduced { link, pairing, contact }) => {
+                self.introduced(link, pairing, contact, result, now, rng)
+            }
             Some(Pending::Confirmed { peer }) => self.confirmed(peer, result),
             Some(Pending::Removed { request, peer }) => self.removed(request, peer, result, now, rng),
             Some(Pending::Renamed { request, peer, name }) => self.renamed(request, peer, name, result),
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
-            Some(Pending::Done { request }) => self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from)),
+            Some(Pending::Done { request }) => {
+                self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from))
+            }
         }
     }
 
@@ -256,7 +265,9 @@ impl Engine {
         match self.loads.remove(&id) {
             None => {}
             Some(PendingLoad::Outbox { peer }) => self.outbox_loaded(peer, id, loaded, now, rng),
-            Some(PendingLoad::Repeat { link, number, id, hash }) => self.repeat_loaded(link, number, id, hash, loaded, now, rng),
+            Some(PendingLoad::Repeat { link, number, id, hash }) => {
+                self.repeat_loaded(link, number, id, hash, loaded, now, rng)
+            }
             Some(PendingLoad::Read { request, peer, from, seq }) => self.read_counted(request, peer, from, seq, loaded),
         }
     }
@@ -311,7 +322,8 @@ impl Engine {
 
     pub(crate) fn peer_view(&self, peer: ClientId) -> Option<crate::PeerView> {
         let contact = self.contacts.get(&peer)?;
-        let link = contact.current.and_then(|link| self.conns.get(&link)).map_or(LinkState::None, |c| LinkState::Up(c.path));
+        let link =
+            contact.current.and_then(|link| self.conns.get(&link)).map_or(LinkState::None, |c| LinkState::Up(c.path));
         Some(contact.view(peer, link))
     }
 

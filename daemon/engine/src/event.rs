@@ -81,7 +81,10 @@ pub struct PairingView {
 
 impl std::fmt::Debug for PairingView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PairingView").field("pairing", &self.pairing).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("PairingView")
+            .field("pairing", &self.pairing)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 

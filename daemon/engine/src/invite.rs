@@ -74,7 +74,13 @@ impl Invite {
         if !reader.0.is_empty() {
             return Err("it has something after its end");
         }
-        Ok(Self { card, secret: InviteSecret::from_bytes(secret), expires_utc_s: u64::from_be_bytes(expires), url, name })
+        Ok(Self {
+            card,
+            secret: InviteSecret::from_bytes(secret),
+            expires_utc_s: u64::from_be_bytes(expires),
+            url,
+            name,
+        })
     }
 }
 

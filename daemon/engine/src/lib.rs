@@ -43,8 +43,8 @@ pub use engine::{Engine, NAME_BYTES_MAX, Settings};
 pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use record::{
-    ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord, ProfileRecord,
-    StoredContact, StoredState,
+    ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
+    ProfileRecord, StoredContact, StoredState,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

@@ -6,8 +6,8 @@ use kith_crypto::sealed;
 use kith_crypto::wire::{Frame, Introduce};
 use zeroize::Zeroizing;
 
-use crate::connect::{backoff_ms, new_session_id};
 use crate::conn::{Conn, Purpose};
+use crate::connect::{backoff_ms, new_session_id};
 use crate::contact::Contact;
 use crate::engine::{Engine, NAME_BYTES_MAX, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
@@ -77,7 +77,13 @@ impl Pairing {
 }
 
 impl Engine {
-    pub(crate) fn invite(&mut self, request: RequestId, lifetime_s: u32, now: Now, rng: Rng<'_>) -> Result<(), RequestError> {
+    pub(crate) fn invite(
+        &mut self,
+        request: RequestId,
+        lifetime_s: u32,
+        now: Now,
+        rng: Rng<'_>,
+    ) -> Result<(), RequestError> {
         if !(LIFETIME_S_MIN..=LIFETIME_S_MAX).contains(&lifetime_s) {
             return Err(RequestError::InvalidArgument("an invite lives 10 seconds to 24 hours"));
         }
@@ -149,7 +155,13 @@ impl Engine {
             expires_boot_ms: now.boot_ms.saturating_add(ACCEPT_MS_MAX),
             expires_utc_ms: now.utc_ms.saturating_add(ACCEPT_MS_MAX),
             conn: None,
-            side: Side::Invitee { inviter: Box::new(invite.card), new_contact, introduced: false, retry_at: None, failures: 0 },
+            side: Side::Invitee {
+                inviter: Box::new(invite.card),
+                new_contact,
+                introduced: false,
+                retry_at: None,
+                failures: 0,
+            },
         })?;
         let ops = contact.iter().cloned().map(Op::PutContact).collect();
         self.commit(ops, Pending::Accepted { request, pairing, contact });
@@ -223,7 +235,8 @@ impl Engine {
 
     /// Somebody uses an invite.
     pub(crate) fn first_offer(&mut self, from: ClientId, token: Token, payload: &mut [u8], now: Now, rng: Rng<'_>) {
-        let invite = self.pairings.iter_mut().find(|(_, p)| p.keys.token == token && matches!(p.side, Side::Inviter { .. }));
+        let invite =
+            self.pairings.iter_mut().find(|(_, p)| p.keys.token == token && matches!(p.side, Side::Inviter { .. }));
         let Some((&id, pairing)) = invite else { return };
         if now.boot_ms >= pairing.expires_boot_ms || !self.budget.take(from, now.boot_ms) {
             return;
@@ -277,7 +290,14 @@ impl Engine {
     }
 
     /// The inviter hears who it is, and stores it before it confirms.
-    pub(crate) fn introduction(&mut self, link: LinkId, id: PairingId, introduce: &Introduce<'_>, now: Now, rng: Rng<'_>) {
+    pub(crate) fn introduction(
+        &mut self,
+        link: LinkId,
+        id: PairingId,
+        introduce: &Introduce<'_>,
+        now: Now,
+        rng: Rng<'_>,
+    ) {
         let Some(conn) = self.conns.get(&link) else { return };
         if introduce.card != conn.card {
             return self.break_off(link, "it introduced itself as somebody else", now, rng);
@@ -311,7 +331,9 @@ impl Engine {
         let peer = contact.client_id();
         self.add_contact(contact);
         let name = self.profile.display_name.clone();
-        if self.conns.get(&link).is_some_and(Conn::is_open) && self.send_frame(link, &Frame::Paired { name: &name }, now, rng) {
+        if self.conns.get(&link).is_some_and(Conn::is_open)
+            && self.send_frame(link, &Frame::Paired { name: &name }, now, rng)
+        {
             self.take_into_use(link, now, rng);
         }
         self.finish_pairing(id, PairingState::Done(peer));

@@ -19,13 +19,18 @@ impl Engine {
         if seq <= from {
             self.reply(request, Ok(Reply::Done));
         } else {
-            self.load(Load::CountReceived { peer, after: from, up_to: seq }, PendingLoad::Read { request, peer, from, seq });
+            self.load(
+                Load::CountReceived { peer, after: from, up_to: seq },
+                PendingLoad::Read { request, peer, from, seq },
+            );
         }
         Ok(())
     }
 
     pub(crate) fn read_counted(&mut self, request: RequestId, peer: ClientId, from: u64, seq: u64, loaded: Loaded) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return self.reply(request, Err(RequestError::NotFound)) };
+        let Some(contact) = self.contacts.get_mut(&peer) else {
+            return self.reply(request, Err(RequestError::NotFound));
+        };
         let count = match loaded {
             Loaded::Count(count) => count,
             Loaded::Failed(why) => return self.reply(request, Err(RequestError::Storage(why))),
@@ -64,7 +69,13 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn renamed(&mut self, request: RequestId, peer: ClientId, name: String, result: Result<(), CommitError>) {
+    pub(crate) fn renamed(
+        &mut self,
+        request: RequestId,
+        peer: ClientId,
+        name: String,
+        result: Result<(), CommitError>,
+    ) {
         if result.is_ok()
             && let Some(contact) = self.contacts.get_mut(&peer)
         {
@@ -110,7 +121,12 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn profile_written(&mut self, request: RequestId, profile: ProfileRecord, result: Result<(), CommitError>) {
+    pub(crate) fn profile_written(
+        &mut self,
+        request: RequestId,
+        profile: ProfileRecord,
+        result: Result<(), CommitError>,
+    ) {
         if result.is_ok() {
             self.profile = profile;
             self.notify(Event::DisplayName(self.profile.display_name.clone()));

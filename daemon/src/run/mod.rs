@@ -97,9 +97,7 @@ impl Daemon {
                     self.desk.status.send_replace(status(&found));
                     locked::run(found, &self.folder, &mut self.desk, &mut stop).await
                 }
-                Next::Open(store) => {
-                    ready::run(*store, &self.folder, &self.settings, &mut self.desk, &mut stop).await
-                }
+                Next::Open(store) => ready::run(*store, &self.folder, &self.settings, &mut self.desk, &mut stop).await,
                 Next::Stop => return,
             };
         }

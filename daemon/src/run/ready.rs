@@ -123,8 +123,13 @@ fn connect(
         allow_plain: settings.signaling.allow_plain,
         instance: settings.instance,
     };
-    let (client, signals) = signaling::spawn(settings, identity.clone());
-    (Some(client), Some(signals))
+    match signaling::spawn(settings, identity.clone()) {
+        Ok((client, signals)) => (Some(client), Some(signals)),
+        Err(error) => {
+            warn!("no signaling server: {error}");
+            (None, None)
+        }
+    }
 }
 
 impl Ready<'_> {

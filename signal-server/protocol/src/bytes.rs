@@ -32,10 +32,7 @@ pub(crate) mod string {
 pub(crate) mod signature {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(
-        signature: &[u8; 64],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(signature: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
         let mut halves = [[0; 32]; 2];
         halves.as_flattened_mut().copy_from_slice(signature);
         halves.serialize(serializer)

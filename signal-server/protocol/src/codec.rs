@@ -42,9 +42,7 @@ pub(crate) fn encode(kind: u8, payload: &impl Serialize) -> Result<Vec<u8>, Prot
     let payload = postcard::to_allocvec(payload).map_err(ProtocolError::Payload)?;
     let bytes = HEADER_BYTES + payload.len();
     if bytes > MESSAGE_BYTES_MAX {
-        return Err(ProtocolError::OverLimit {
-            what: "the message",
-        });
+        return Err(ProtocolError::OverLimit { what: "the message" });
     }
     let mut message = vec![0; bytes];
     tlv::write(kind, &payload, &mut message)?;
@@ -54,42 +52,24 @@ pub(crate) fn encode(kind: u8, payload: &impl Serialize) -> Result<Vec<u8>, Prot
 /// Reads the only TLV of a message.
 pub(crate) fn envelope(message: &[u8]) -> Result<Tlv<'_>, ProtocolError> {
     if message.len() > MESSAGE_BYTES_MAX {
-        return Err(ProtocolError::OverLimit {
-            what: "the message",
-        });
+        return Err(ProtocolError::OverLimit { what: "the message" });
     }
     let (tlv, rest) = tlv::read(message)?;
-    if rest.is_empty() {
-        Ok(tlv)
-    } else {
-        Err(ProtocolError::Trailing)
-    }
+    if rest.is_empty() { Ok(tlv) } else { Err(ProtocolError::Trailing) }
 }
 
 /// Reads a payload to its last byte.
 pub(crate) fn payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ProtocolError> {
     let (value, rest) = postcard::take_from_bytes(bytes).map_err(ProtocolError::Payload)?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(ProtocolError::Trailing)
-    }
+    if rest.is_empty() { Ok(value) } else { Err(ProtocolError::Trailing) }
 }
 
 /// A kind that is not known here: skipped if it is optional.
 pub(crate) fn unknown<T>(tlv: &Tlv<'_>) -> Result<Option<T>, ProtocolError> {
-    if tlv.is_optional() {
-        Ok(None)
-    } else {
-        Err(ProtocolError::UnknownKind(tlv.kind))
-    }
+    if tlv.is_optional() { Ok(None) } else { Err(ProtocolError::UnknownKind(tlv.kind)) }
 }
 
 /// Refuses what is longer than `max`.
 pub(crate) fn at_most(len: usize, max: usize, what: &'static str) -> Result<(), ProtocolError> {
-    if len > max {
-        Err(ProtocolError::OverLimit { what })
-    } else {
-        Ok(())
-    }
+    if len > max { Err(ProtocolError::OverLimit { what }) } else { Ok(()) }
 }

@@ -18,8 +18,8 @@ mod to_server;
 
 pub use codec::ProtocolError;
 pub use to_device::{
-    Challenge, Goodbye, GoodbyeReason, IceServer, IceServers, LoggingMode, Notice, Presence,
-    Relayed, ToDevice, Undelivered, UndeliveredReason, Welcome,
+    Challenge, Goodbye, GoodbyeReason, IceServer, IceServers, LoggingMode, Notice, Presence, Relayed, ToDevice,
+    Undelivered, UndeliveredReason, Welcome,
 };
 pub use to_server::{Login, Relay, ToServer, Watch};
 

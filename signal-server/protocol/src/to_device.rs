@@ -184,9 +184,7 @@ pub struct IceServer {
 impl std::fmt::Debug for IceServer {
     /// Leaves out the credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IceServer")
-            .field("urls", &self.urls)
-            .finish_non_exhaustive()
+        f.debug_struct("IceServer").field("urls", &self.urls).finish_non_exhaustive()
     }
 }
 
@@ -241,18 +239,12 @@ impl ToDevice {
             Self::Welcome(Welcome { notice, .. }) | Self::Notice(notice) => {
                 at_most(notice.text.len(), TEXT_BYTES_MAX, "a notice's text")
             }
-            Self::Goodbye(goodbye) => {
-                at_most(goodbye.text.len(), TEXT_BYTES_MAX, "a goodbye's text")
-            }
+            Self::Goodbye(goodbye) => at_most(goodbye.text.len(), TEXT_BYTES_MAX, "a goodbye's text"),
             Self::IceServers(IceServers { servers, .. }) => {
                 at_most(servers.len(), ICE_SERVERS_MAX, "a list of ICE servers")?;
                 servers.iter().try_for_each(IceServer::check)
             }
-            Self::Challenge(_)
-            | Self::Intruder
-            | Self::Presence(_)
-            | Self::Relayed(_)
-            | Self::Undelivered(_) => Ok(()),
+            Self::Challenge(_) | Self::Intruder | Self::Presence(_) | Self::Relayed(_) | Self::Undelivered(_) => Ok(()),
         }
     }
 }

@@ -112,14 +112,8 @@ impl ToServer {
 
     fn check(&self) -> Result<(), ProtocolError> {
         match self {
-            Self::Watch(Watch { add, remove }) => {
-                at_most(add.len() + remove.len(), WATCH_IDS_MAX, "a list of ids")
-            }
-            Self::Login(_)
-            | Self::OpenInvite(_)
-            | Self::CloseInvite(_)
-            | Self::Relay(_)
-            | Self::IceRequest => Ok(()),
+            Self::Watch(Watch { add, remove }) => at_most(add.len() + remove.len(), WATCH_IDS_MAX, "a list of ids"),
+            Self::Login(_) | Self::OpenInvite(_) | Self::CloseInvite(_) | Self::Relay(_) | Self::IceRequest => Ok(()),
         }
     }
 }

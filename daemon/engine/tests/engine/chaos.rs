@@ -220,7 +220,7 @@ fn whatever_happens_each_message_arrives_once_and_in_order() {
     }
     assert!(unclean.is_empty(), "{} of {count} runs failed; replay with\n{report}", unclean.len());
     assert!(sent as u64 > count, "the runs sent only {sent} messages");
-    println!("{count} runs, {sent} messages: 0 lost, 0 twice, 0 out of order");
+    eprintln!("{count} runs, {sent} messages: 0 lost, 0 twice, 0 out of order");
 }
 
 #[test]

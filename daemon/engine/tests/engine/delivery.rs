@@ -1,9 +1,7 @@
 //! Messages: in order, once, whatever happens on the way.
 
-
-
-use kith_engine::{Event, MessageState, Reply, Request, RequestError};
 use crate::world::World;
+use kith_engine::{Event, MessageState, Reply, Request, RequestError};
 
 fn numbered(world: &mut World, from: usize, to: usize, range: core::ops::Range<usize>) -> Vec<String> {
     let texts: Vec<String> = range.map(|n| format!("message {n}")).collect();

@@ -1,9 +1,7 @@
 //! Pairing by invite, with all that can go wrong on the way.
 
-
-
-use kith_engine::{PairingState, Reply, Request, RequestError, Trust};
 use crate::world::World;
+use kith_engine::{PairingState, Reply, Request, RequestError, Trust};
 
 fn failed(world: &World, device: usize, pairing: u32) -> Option<&str> {
     match &world.devices[device].pairings[&pairing].state {

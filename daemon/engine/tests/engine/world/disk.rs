@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, ContactRecord, ConversationRecord, Direction, Load, Loaded, Mark, MessageId, MessageRecord, MessageState, Op,
-    ProfileRecord, StoredContact, StoredState,
+    CommitError, ContactRecord, ConversationRecord, Direction, Load, Loaded, Mark, MessageId, MessageRecord,
+    MessageState, Op, ProfileRecord, StoredContact, StoredState,
 };
 
 #[derive(Clone, Default)]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
-    Commit, CommitError, CommitId, Effect, Engine, Event, Ice, Incarnation, LinkEvent, LinkId, LinkPath, LinkRole, LoadId, Loaded,
-    LoggingMode, LoggingNotice, MessageId, MessageState, Negotiation, NewMessage, Now, PairingState, PairingView, PeerView,
-    ProfileRecord, Reply, Request, RequestError, RequestId, Settings, Signal, SignalOut, Token, Via,
+    Commit, CommitError, CommitId, Effect, Engine, Event, Ice, Incarnation, LinkEvent, LinkId, LinkPath, LinkRole,
+    LoadId, Loaded, LoggingMode, LoggingNotice, MessageId, MessageState, Negotiation, NewMessage, Now, PairingState,
+    PairingView, PeerView, ProfileRecord, Reply, Request, RequestError, RequestId, Settings, Signal, SignalOut, Token,
+    Via,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
@@ -21,6 +22,9 @@ use disk::Disk;
 const BOOT_MS: u64 = 50_000;
 /// 2026-06-01, in milliseconds of UTC.
 const UTC_MS: u64 = 1_780_272_000_000;
+
+/// Changes bytes on their way.
+pub(crate) type Tamper = Box<dyn FnMut(&mut Vec<u8>)>;
 
 /// How long things take.
 #[derive(Clone, Copy)]
@@ -112,9 +116,9 @@ pub(crate) struct World {
     /// Every frame that was put on a channel: sender, bytes.
     pub(crate) frames: u64,
     /// Called for every sealed payload that the server relays; may change it.
-    pub(crate) tamper_payload: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) tamper_payload: Option<Tamper>,
     /// Called for every channel message; may change it.
-    pub(crate) tamper_frame: Option<Box<dyn FnMut(&mut Vec<u8>)>>,
+    pub(crate) tamper_frame: Option<Tamper>,
     /// Give the two ends of a link different certificates than the ones they see.
     pub(crate) swap_fingerprints: bool,
     /// What the way to the server does, and the moment of a crash.
@@ -159,8 +163,10 @@ impl World {
         for index in 0..count {
             let mut rng = ChaCha20Rng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(index as u64));
             let identity = Arc::new(Identity::generate(&mut rng));
-            let profile =
-                ProfileRecord { display_name: format!("device {index}"), incarnation: Incarnation([index as u8 + 1; 16]) };
+            let profile = ProfileRecord {
+                display_name: format!("device {index}"),
+                incarnation: Incarnation([index as u8 + 1; 16]),
+            };
             world.devices.push(Device::new(identity, Disk::new(profile), rng));
             world.start(index);
         }
@@ -312,7 +318,9 @@ impl World {
             return;
         }
         let doubled = match &happening {
-            Happening::ToServer(index, run, signal @ SignalOut::Relay { .. }) if self.chance(faults.signal_doubled * 100) => {
+            Happening::ToServer(index, run, signal @ SignalOut::Relay { .. })
+                if self.chance(faults.signal_doubled * 100) =>
+            {
                 Some(Happening::ToServer(*index, *run, signal.clone()))
             }
             _ => None,
@@ -421,7 +429,8 @@ impl World {
 
     fn login(&mut self, index: usize, run: u64) {
         let device = &mut self.devices[index];
-        if device.run != run || device.engine.is_none() || !device.reaches_server || !self.server.up || device.logged_in {
+        if device.run != run || device.engine.is_none() || !device.reaches_server || !self.server.up || device.logged_in
+        {
             return;
         }
         device.logged_in = true;
@@ -435,7 +444,9 @@ impl World {
             SignalOut::Watch { add, remove } => {
                 if let Some(watched) = self.server.watches.get_mut(&index) {
                     watched.extend(add);
-                    remove.iter().for_each(|id| { watched.remove(id); });
+                    remove.iter().for_each(|id| {
+                        watched.remove(id);
+                    });
                 }
                 self.tell_presence();
             }
@@ -489,7 +500,9 @@ impl World {
             match effect {
                 Effect::Commit(commit) => self.push(self.delays.disk_ms, Happening::Committed(index, run, commit)),
                 Effect::Load(id, load) => self.push(self.delays.disk_ms, Happening::Loaded(index, run, id, load)),
-                Effect::Signal(signal @ SignalOut::Relay { .. }) => self.push_signal(Happening::ToServer(index, run, signal)),
+                Effect::Signal(signal @ SignalOut::Relay { .. }) => {
+                    self.push_signal(Happening::ToServer(index, run, signal))
+                }
                 Effect::Signal(signal) => self.push(self.delays.signal_ms, Happening::ToServer(index, run, signal)),
                 Effect::Transmit(link, frame) => self.transmit(index, link, frame),
                 Effect::OpenLink { link, role, .. } => {
@@ -523,7 +536,9 @@ impl World {
         if let Some(tamper) = &mut self.tamper_frame {
             tamper(&mut frame);
         }
-        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else { return };
+        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else {
+            return;
+        };
         let (other, other_link, run) = (*other, *other_link, self.devices[*other].run);
         self.push(self.delays.channel_ms, Happening::Frame(other, run, other_link, frame));
     }
@@ -567,7 +582,8 @@ impl World {
         };
         let mut remote_fingerprint = fingerprint(remote.0, remote.1);
         remote_fingerprint[31] ^= u8::from(swapped);
-        let up = LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
+        let up =
+            LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
         self.push(self.delays.channel_ms, Happening::Link(index, run, link, up));
     }
 

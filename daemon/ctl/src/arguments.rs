@@ -1,0 +1,298 @@
+//! The command line, and what `--help` says.
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::error::CommandError;
+use crate::text;
+
+/// How long `send --wait` waits where no time is given.
+const WAIT_DEFAULT: &str = "60";
+
+/// The heading of the options that every command takes.
+const COMMON: &str = "Common options";
+
+const EXIT_CODES: &str = "\
+PEER is a client id, the beginning of one, or a name; it has to mean one contact only.
+
+Exit codes:
+  0  done
+  1  refused; the reason is on standard error, with --json on standard output as
+     {\"error\": {\"name\": …, \"sentence\": …}}
+  2  the command line cannot be carried out as written
+  3  the daemon cannot be reached
+  4  the messenger is locked, or not set up
+  5  what was waited for did not happen in time";
+
+/// Drives the Kith messenger of this device.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "kithctl", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Arguments {
+    /// Talk to the daemon on the system bus (the default).
+    #[arg(long, global = true, help_heading = COMMON, conflicts_with_all = ["session", "bus_address"])]
+    pub system: bool,
+
+    /// Talk to the daemon on the session bus.
+    #[arg(long, global = true, help_heading = COMMON, conflicts_with = "bus_address")]
+    pub session: bool,
+
+    /// Talk to the daemon on the bus at this D-Bus address.
+    #[arg(long, global = true, help_heading = COMMON, value_name = "ADDRESS")]
+    pub bus_address: Option<String>,
+
+    /// Print one JSON document; `watch`, and `invite` while it waits, print one a line.
+    #[arg(long, global = true, help_heading = COMMON)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which bus the arguments mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bus<'a> {
+    System,
+    Session,
+    Address(&'a str),
+}
+
+impl Arguments {
+    /// The bus. The parser does not see contradictions between options before and after a command.
+    pub(crate) fn bus(&self) -> Result<Bus<'_>, CommandError> {
+        match (self.system, self.session, &self.bus_address) {
+            (_, false, None) => Ok(Bus::System),
+            (false, true, None) => Ok(Bus::Session),
+            (false, false, Some(address)) => Ok(Bus::Address(address)),
+            _ => Err(CommandError::Usage("Write one of --system, --session and --bus-address.".to_owned())),
+        }
+    }
+}
+
+/// The commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Make this device's identity and its store.
+    ///
+    /// Asks twice for the secret that will unlock the store, without showing it; without a terminal,
+    /// the secret is all of standard input, less one newline at its end. There is no way round a
+    /// forgotten secret.
+    #[command(
+        after_help = "Examples:\n  kithctl set-up --name hall\n  systemd-creds cat secret | kithctl set-up --name hall"
+    )]
+    SetUp {
+        /// The name that invites carry.
+        #[arg(long)]
+        name: Option<String>,
+    },
+
+    /// Open the store.
+    ///
+    /// Asks for the secret without showing it; without a terminal, the secret is all of standard
+    /// input, less one newline at its end.
+    Unlock,
+
+    /// Close the store: ends all sessions and wipes the keys from memory.
+    Lock,
+
+    /// Show the messenger's state.
+    ///
+    /// Answers while the messenger is locked, too, and exits with 0 then.
+    Status,
+
+    /// Invite another device.
+    ///
+    /// Shows the invite as a QR code, if standard output is a terminal, and as a link, and waits until
+    /// the other device has used it. Ctrl-C takes the invite back. Whoever has the link can become a
+    /// contact: pass it on where nobody else reads.
+    #[command(
+        after_help = "Examples:\n  kithctl invite\n  kithctl invite --lifetime 1h\n  kithctl --json invite --no-wait | jq -r .uri"
+    )]
+    Invite {
+        /// How long the invite stays open: 90s, 10m, 2h.
+        #[arg(long, value_name = "TIME", value_parser = text::seconds)]
+        lifetime: Option<u32>,
+        /// Do not wait for the other device; the invite stays open.
+        #[arg(long)]
+        no_wait: bool,
+    },
+
+    /// Accept another device's invite.
+    ///
+    /// Waits until the devices are paired. Ctrl-C ends the pairing. An invite among the arguments can
+    /// be read by every user of this device while the command runs: pass it on standard input.
+    #[command(
+        after_help = "Examples:\n  kithctl accept                    # asks for the invite\n  wl-paste | kithctl accept -"
+    )]
+    Accept {
+        /// The invite, `kith:…`; `-` or nothing reads it from standard input.
+        uri: Option<String>,
+        /// The invite may name another signaling server than this device's.
+        #[arg(long)]
+        other_server: bool,
+        /// Do not wait until the devices are paired.
+        #[arg(long)]
+        no_wait: bool,
+    },
+
+    /// List the contacts.
+    Peers,
+
+    /// Send a message.
+    ///
+    /// Returns when the message is on this device's disk; it is delivered as soon as the contact can be
+    /// reached, also after a restart.
+    Send(Send),
+
+    /// Show the messages exchanged with a contact, oldest first.
+    #[command(
+        after_help = "Examples:\n  kithctl history hall -n 10\n  kithctl --json history hall --after 120 | jq -r '.messages[].text'"
+    )]
+    History {
+        /// With whom.
+        peer: String,
+        /// At most so many messages.
+        #[arg(short = 'n', value_name = "COUNT", default_value_t = 50)]
+        count: u32,
+        /// The first ones after this sequence number, instead of the newest.
+        #[arg(long, value_name = "SEQ")]
+        after: Option<u64>,
+    },
+
+    /// Show messages as they come in, and what changes.
+    ///
+    /// Without --consumer: from now on. With --consumer: everything that this consumer has not
+    /// acknowledged, then what comes in; nothing is lost while nobody watches. Goes on when the daemon
+    /// is locked or restarted meanwhile. Ctrl-C ends it.
+    #[command(
+        after_help = "Examples:\n  kithctl watch\n  kithctl --json watch --consumer relay --ack | while read -r event; do …; done"
+    )]
+    Watch {
+        /// The name under which the messenger keeps the place of this reader.
+        #[arg(long, value_name = "NAME")]
+        consumer: Option<String>,
+        /// Acknowledge messages when they have been written to standard output.
+        #[arg(long, requires = "consumer")]
+        ack: bool,
+    },
+
+    /// Show the digits that two people compare to be sure of each other's devices.
+    SafetyNumber {
+        /// With whom.
+        peer: String,
+    },
+
+    /// Give a contact another name on this device.
+    Rename {
+        /// Which one.
+        peer: String,
+        /// The name.
+        name: String,
+    },
+
+    /// Forget a contact and all messages exchanged with it.
+    Remove {
+        /// Which one.
+        peer: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+
+    /// Set the name that invites carry.
+    Name {
+        /// The name.
+        name: String,
+    },
+
+    /// Print a script that completes command lines.
+    #[command(after_help = "Example:\n  kithctl completions bash > /usr/share/bash-completion/completions/kithctl")]
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+}
+
+/// What `send` takes.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  kithctl send hall \"The door is open.\"
+  kithctl send gate --type application/json --key reading-17 < reading.json
+  kithctl send gate --wait=10 ping || echo 'not delivered yet'")]
+pub struct Send {
+    /// To whom.
+    pub peer: String,
+    /// The message; without it, standard input. Of piped plain text one newline at the end is left out.
+    pub text: Option<String>,
+    /// The content type.
+    #[arg(long = "type", value_name = "TYPE", default_value = "text/plain")]
+    pub content_type: String,
+    /// How long the message lives on the receiver's device: 90s, 10m, 2h, 1d.
+    #[arg(long, value_name = "TIME", value_parser = text::seconds)]
+    pub ttl: Option<u32>,
+    /// The id of the message that this one answers.
+    #[arg(long, value_name = "ID")]
+    pub reply_to: Option<String>,
+    /// Sent again with the same key, a message is the same message.
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Wait until the message is delivered, at most so long; exits with 5 if it is not. It stays queued.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = WAIT_DEFAULT,
+        value_parser = text::seconds)]
+    pub wait: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn one_bus_at_a_time() {
+        assert!(parse("kithctl --session --system status").is_err());
+        let split = parse("kithctl --session status --bus-address unix:path=/x").unwrap();
+        assert!(matches!(split.bus(), Err(CommandError::Usage(_))));
+        let address = parse("kithctl status --bus-address unix:path=/x").unwrap();
+        assert_eq!(address.bus().unwrap(), Bus::Address("unix:path=/x"));
+        assert_eq!(parse("kithctl status").unwrap().bus().unwrap(), Bus::System);
+    }
+
+    #[test]
+    fn waiting_takes_a_time_only_behind_an_equals_sign() {
+        let wait = |line| match parse(line).unwrap().command {
+            Command::Send(send) => (send.wait, send.text),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait("kithctl send hall hello"), (None, Some("hello".into())));
+        assert_eq!(wait("kithctl send hall --wait hello"), (Some(60), Some("hello".into())));
+        assert_eq!(wait("kithctl send hall --wait=2m hello"), (Some(120), Some("hello".into())));
+    }
+
+    #[test]
+    fn acknowledging_needs_a_name_to_acknowledge_under() {
+        assert!(parse("kithctl watch --ack").is_err());
+        assert!(parse("kithctl watch --ack --consumer relay").is_ok());
+    }
+
+    #[test]
+    fn no_secret_among_the_arguments() {
+        assert!(parse("kithctl unlock hunter2").is_err());
+        assert!(parse("kithctl set-up --secret hunter2").is_err());
+    }
+
+    #[test]
+    fn help_names_the_exit_codes() {
+        let help = Arguments::command().render_long_help().to_string();
+        assert!(help.contains("5  what was waited for did not happen in time"), "{help}");
+    }
+}

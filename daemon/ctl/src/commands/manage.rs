@@ -1,0 +1,102 @@
+//! The messenger as a whole: setting up, unlocking, its state.
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use kith_dbus::{DaemonState, LoggingMode, Manager1Proxy, SetUpOptions};
+use serde_json::{Value, json};
+
+use crate::arguments::Arguments;
+use crate::bus;
+use crate::console::Console;
+use crate::error::CommandError;
+use crate::text::safe;
+
+pub(super) async fn set_up(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    display_name: Option<String>,
+) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    let secret = console.secret("A new secret for the store: ", true)?;
+    manager.set_up(&SetUpOptions { secret, display_name }).await?;
+    let (state, client_id) = (manager.state().await?, manager.client_id().await?);
+    let value = json!({ "state": state.word(), "client_id": client_id });
+    console.result(arguments.json, &value, &format!("This device is {client_id}."))
+}
+
+pub(super) async fn unlock(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    let secret = console.secret("The store's secret: ", false)?;
+    manager.unlock(&secret).await?;
+    let (state, client_id) = (manager.state().await?, manager.client_id().await?);
+    let value = json!({ "state": state.word(), "client_id": client_id });
+    console.result(arguments.json, &value, "The messenger is ready.")
+}
+
+pub(super) async fn lock(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    manager.lock().await?;
+    let value = json!({ "state": manager.state().await?.word() });
+    console.result(arguments.json, &value, "The messenger is locked.")
+}
+
+pub(super) async fn status(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    let (state, version, client_id) = (manager.state().await?, manager.version().await?, manager.client_id().await?);
+    let mut value = json!({ "state": state.word(), "version": version, "client_id": client_id });
+    let mut lines = vec![format!("state:      {}", state.word())];
+    if !client_id.is_empty() {
+        lines.push(format!("client id:  {}", safe(&client_id)));
+    }
+    if state == DaemonState::Ready {
+        ready_status(&manager, &mut value, &mut lines).await?;
+    }
+    lines.push(format!("version:    {}", safe(&version)));
+    console.result(arguments.json, &value, &lines.join("\n"))
+}
+
+async fn ready_status(
+    manager: &Manager1Proxy<'_>,
+    value: &mut Value,
+    lines: &mut Vec<String>,
+) -> Result<(), CommandError> {
+    let (name, signaling) = (manager.display_name().await?, manager.signaling().await?);
+    let (notice, unread) = (manager.logging_notice().await?, manager.unread().await?);
+    lines.insert(0, format!("name:       {}", safe(&name)));
+    lines.push(format!("signaling:  {}", signaling.word()));
+    if notice.mode != LoggingMode::Unknown {
+        lines.push(format!("its log:    {}", log_notice(notice.mode, &notice.text)));
+    }
+    lines.push(format!("unread:     {unread}"));
+    value["display_name"] = json!(name);
+    value["signaling"] = json!(signaling.word());
+    value["logging_notice"] = json!({ "mode": notice.mode.word(), "text": notice.text });
+    value["unread"] = json!(unread);
+    Ok(())
+}
+
+/// What the server's logging mode means, and the operator's words.
+pub(super) fn log_notice(mode: LoggingMode, text: &str) -> String {
+    let meaning = match mode {
+        LoggingMode::Active => "shortened addresses",
+        LoggingMode::Disabled => "nothing about connections",
+        LoggingMode::Debug => "WARNING: full addresses",
+        LoggingMode::Unknown => "unknown",
+    };
+    if text.is_empty() { meaning.to_owned() } else { format!("{meaning} ({})", safe(text)) }
+}
+
+pub(super) async fn name(arguments: &Arguments, console: &mut Console<'_>, name: &str) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    manager.set_display_name(name).await?;
+    let name = manager.display_name().await?;
+    let value = json!({ "display_name": name });
+    console.result(arguments.json, &value, &format!("Invites carry the name {}.", safe(&name)))
+}
+
+pub(super) fn completions(console: &mut Console<'_>, shell: Shell) -> Result<(), CommandError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "kithctl", &mut script);
+    console.output.write_all(&script)?;
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! The commands, by what they are about.
+
+mod manage;
+mod message;
+mod pairing;
+mod peers;
+mod talk;
+mod watch;
+
+use crate::arguments::{Arguments, Command};
+use crate::console::Console;
+use crate::error::CommandError;
+
+/// Carries out one command.
+pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
+    match &arguments.command {
+        Command::SetUp { name } => manage::set_up(arguments, console, name.clone()).await,
+        Command::Unlock => manage::unlock(arguments, console).await,
+        Command::Lock => manage::lock(arguments, console).await,
+        Command::Status => manage::status(arguments, console).await,
+        Command::Name { name } => manage::name(arguments, console, name).await,
+        Command::Completions { shell } => manage::completions(console, *shell),
+        Command::Invite { lifetime, no_wait } => pairing::invite(arguments, console, *lifetime, !no_wait).await,
+        Command::Accept { uri, other_server, no_wait } => {
+            pairing::accept(arguments, console, uri.as_deref(), *other_server, !no_wait).await
+        }
+        Command::Peers => peers::list(arguments, console).await,
+        Command::SafetyNumber { peer } => peers::safety_number(arguments, console, peer).await,
+        Command::Rename { peer, name } => peers::rename(arguments, console, peer, name).await,
+        Command::Remove { peer, yes } => peers::remove(arguments, console, peer, *yes).await,
+        Command::Send(send) => talk::send(arguments, console, send).await,
+        Command::History { peer, count, after } => talk::history(arguments, console, peer, *count, *after).await,
+        Command::Watch { consumer, ack } => watch::watch(arguments, console, consumer.as_deref(), *ack).await,
+    }
+}

@@ -1,0 +1,144 @@
+//! `org.kith.Messenger1.Manager1`: the daemon as a whole.
+
+use std::sync::Arc;
+
+use kith_dbus::{AcceptOptions, DaemonState, InviteOptions, Notice, Refusal, SetUpOptions, Signaling};
+use kith_engine::{Event, Reply, Request};
+use tokio::sync::watch;
+use zbus::object_server::SignalEmitter;
+use zbus::{OwnedObjectPath, interface};
+use zeroize::Zeroizing;
+
+use super::error::{mismatched, refusal};
+use super::map;
+use super::settle::{self, Settling};
+use super::view::ManagerView;
+use crate::handle::{self, CallError, Handle};
+
+/// How long an invite stays open where the caller does not say: long enough to walk to the other
+/// device.
+const LIFETIME_S_DEFAULT: u32 = 600;
+
+pub(super) struct Manager {
+    handle: Handle,
+    settling: Settling,
+    view: Arc<watch::Sender<ManagerView>>,
+}
+
+impl Manager {
+    pub(super) fn new(handle: Handle, settling: Settling, view: Arc<watch::Sender<ManagerView>>) -> Self {
+        Self { handle, settling, view }
+    }
+
+    /// The view, if the store is open.
+    fn open(&self) -> Result<ManagerView, Refusal> {
+        let view = self.view.borrow();
+        match view.status.state {
+            handle::DaemonState::Ready => Ok(view.clone()),
+            handle::DaemonState::Locked => Err(refusal(CallError::Locked)),
+            handle::DaemonState::NeedsSetUp => Err(refusal(CallError::NotSetUp)),
+        }
+    }
+
+    async fn pair(&self, request: Request) -> Result<OwnedObjectPath, Refusal> {
+        let reply = self.handle.request(request).await.map_err(refusal)?;
+        self.settling.settled().await;
+        match reply {
+            Reply::Pairing(pairing) => Ok(map::pairing_path(pairing)),
+            Reply::Done | Reply::Message(_) | Reply::SafetyNumber(_) => Err(mismatched()),
+        }
+    }
+
+    /// Waits until the loop's status and the objects agree with what a call has answered.
+    async fn reached(&self, state: handle::DaemonState) {
+        let mut status = self.handle.status();
+        // In vain where the loop is gone, or somebody else has changed the state again meanwhile.
+        let _ = tokio::time::timeout(settle::WAIT_MAX, status.wait_for(|status| status.state == state)).await;
+        self.settling.settled().await;
+    }
+}
+
+#[interface(name = "org.kith.Messenger1.Manager1", introspection_docs = false)]
+impl Manager {
+    async fn set_up(&self, options: SetUpOptions) -> Result<(), Refusal> {
+        let secret = Zeroizing::new(options.secret);
+        self.handle.set_up(secret, options.display_name.unwrap_or_default()).await.map_err(refusal)?;
+        self.reached(handle::DaemonState::Ready).await;
+        Ok(())
+    }
+
+    async fn unlock(&self, secret: String) -> Result<(), Refusal> {
+        self.handle.unlock(Zeroizing::new(secret)).await.map_err(refusal)?;
+        self.reached(handle::DaemonState::Ready).await;
+        Ok(())
+    }
+
+    async fn lock(&self) -> Result<(), Refusal> {
+        self.handle.lock().await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(())
+    }
+
+    #[zbus(out_args("pairing"))]
+    async fn invite(&self, options: InviteOptions) -> Result<OwnedObjectPath, Refusal> {
+        self.pair(Request::Invite { lifetime_s: options.lifetime_s.unwrap_or(LIFETIME_S_DEFAULT) }).await
+    }
+
+    #[zbus(out_args("pairing"))]
+    async fn accept(&self, uri: String, options: AcceptOptions) -> Result<OwnedObjectPath, Refusal> {
+        self.pair(Request::Accept { uri, other_server: options.other_server.unwrap_or(false) }).await
+    }
+
+    #[zbus(signal)]
+    pub(super) async fn intruder(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+
+    #[zbus(property)]
+    fn state(&self) -> DaemonState {
+        self.view.borrow().state()
+    }
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    #[zbus(property)]
+    fn client_id(&self) -> String {
+        self.view.borrow().client_id()
+    }
+
+    #[zbus(property)]
+    fn display_name(&self) -> Result<String, Refusal> {
+        Ok(self.open()?.display_name)
+    }
+
+    #[zbus(property)]
+    async fn set_display_name(&self, name: String) -> Result<(), Refusal> {
+        self.handle.request(Request::SetDisplayName(name)).await.map_err(refusal)?;
+        // The bus announces what the getter says as soon as this returns, perhaps before the tree has
+        // seen the event. No waiting for the tree here: a setter holds the tree's root.
+        let events = self.handle.snapshot().await.unwrap_or_default();
+        if let Some(name) = events.into_iter().find_map(|event| match event {
+            Event::DisplayName(name) => Some(name),
+            _ => None,
+        }) {
+            self.view.send_modify(|view| view.display_name = name);
+        }
+        Ok(())
+    }
+
+    #[zbus(property)]
+    fn signaling(&self) -> Result<Signaling, Refusal> {
+        Ok(self.open()?.signaling)
+    }
+
+    #[zbus(property)]
+    fn logging_notice(&self) -> Result<Notice, Refusal> {
+        Ok(self.open()?.notice)
+    }
+
+    #[zbus(property)]
+    fn unread(&self) -> Result<u64, Refusal> {
+        Ok(self.open()?.unread)
+    }
+}

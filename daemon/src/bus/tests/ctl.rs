@@ -1,0 +1,365 @@
+//! The command line against the service.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Cursor, Write};
+use std::rc::Rc;
+
+use clap::Parser as _;
+use kith_engine::Event;
+use kithctl::{Arguments, Console, Exit};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::fake::{GATE, HALL, OWN, SECRET, URI};
+use super::*;
+
+/// What a command printed, and how it ended.
+struct Run {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+
+    fn done(self) -> Self {
+        assert_eq!(self.exit, Exit::Done, "{}{}", self.out, self.err);
+        self
+    }
+}
+
+fn arguments(stage: &Stage, args: &[&str]) -> Arguments {
+    let address = stage.bus.address();
+    Arguments::try_parse_from([&["kithctl", "--bus-address", &address], args].concat()).unwrap()
+}
+
+async fn ctl(stage: &Stage, args: &[&str], input: &str) -> Run {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut console = Console {
+        input: &mut Cursor::new(input.as_bytes()),
+        input_is_terminal: false,
+        output: &mut out,
+        output_is_terminal: false,
+        errors: &mut err,
+    };
+    let exit = kithctl::run(&arguments(stage, args), &mut console).await;
+    Run { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
+
+/// Lines as they are printed by a command that goes on.
+#[derive(Clone, Default)]
+struct Lines(Rc<RefCell<(Vec<u8>, VecDeque<String>)>>, Rc<Notify>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (unread, lines) = &mut *self.0.borrow_mut();
+        unread.extend_from_slice(bytes);
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            lines.push_back(String::from_utf8(line).unwrap());
+            self.1.notify_one();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    async fn next_line(&self) -> String {
+        loop {
+            let line = self.0.borrow_mut().1.pop_front();
+            match line {
+                Some(line) => return line,
+                None => self.1.notified().await,
+            }
+        }
+    }
+
+    /// The next line of JSON about this.
+    async fn next(&self, event: &str) -> Value {
+        loop {
+            let line: Value = serde_json::from_str(&self.next_line().await).unwrap();
+            if line["event"] == event {
+                return line;
+            }
+        }
+    }
+}
+
+/// Runs a command beside `then`, which sees what it prints, until both are done.
+async fn beside(stage: &Stage, args: &[&str], then: impl AsyncFnOnce(&Lines)) -> (Exit, String) {
+    let lines = Lines::default();
+    let (mut output, mut err) = (lines.clone(), Vec::new());
+    let mut console = Console {
+        input: &mut Cursor::new(Vec::new()),
+        input_is_terminal: false,
+        output: &mut output,
+        output_is_terminal: false,
+        errors: &mut err,
+    };
+    let arguments = arguments(stage, args);
+    let (exit, ()) = tokio::join!(kithctl::run(&arguments, &mut console), then(&lines));
+    (exit, String::from_utf8(err).unwrap())
+}
+
+/// Runs a command that goes on, printing JSON lines, until `then` is done.
+async fn meanwhile(stage: &Stage, args: &[&str], then: impl AsyncFnOnce(&Lines)) {
+    let lines = Lines::default();
+    let (mut output, mut err) = (lines.clone(), Vec::new());
+    let mut console = Console {
+        input: &mut Cursor::new(Vec::new()),
+        input_is_terminal: false,
+        output: &mut output,
+        output_is_terminal: false,
+        errors: &mut err,
+    };
+    let arguments = arguments(stage, &[&["--json"], args].concat());
+    tokio::select! {
+        exit = kithctl::run(&arguments, &mut console) => panic!("it ended: {exit:?}"),
+        () = then(&lines) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_set_up_locked_and_unlocked_by_piped_secrets() {
+    let stage = Stage::new(DaemonState::NeedsSetUp).await;
+    assert_eq!(ctl(&stage, &["peers"], "").await.exit, Exit::Locked);
+    let status = ctl(&stage, &["--json", "status"], "").await.done().json();
+    assert_eq!(status, json!({ "state": "needs-set-up", "version": env!("CARGO_PKG_VERSION"), "client_id": "" }));
+    let made = ctl(&stage, &["--json", "set-up", "--name", "porch"], "open sesame\n").await.done().json();
+    assert_eq!(made, json!({ "state": "ready", "client_id": OWN.to_string() }));
+    assert_eq!(ctl(&stage, &["--json", "lock"], "").await.done().json(), json!({ "state": "locked" }));
+    let wrong = ctl(&stage, &["--json", "unlock"], "wrong").await;
+    assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
+    let empty = ctl(&stage, &["unlock"], "\n").await;
+    assert_eq!((empty.exit, empty.out.as_str()), (Exit::Usage, ""));
+    assert_eq!(ctl(&stage, &["unlock"], SECRET).await.done().out, "The messenger is ready.\n");
+    let status = ctl(&stage, &["--json", "status"], "").await.done().json();
+    let expected = json!({
+        "state": "ready", "version": env!("CARGO_PKG_VERSION"), "client_id": OWN.to_string(), "display_name": "porch",
+        "signaling": "online", "logging_notice": { "mode": "active", "text": "Kept for a week." }, "unread": 0,
+    });
+    assert_eq!(status, expected);
+    assert!(ctl(&stage, &["status"], "").await.done().out.contains("signaling:  online"));
+}
+
+#[tokio::test]
+async fn a_locked_messenger_and_a_missing_one_have_exit_codes_of_their_own() {
+    let stage = Stage::new(DaemonState::Locked).await;
+    for args in [&["peers"][..], &["send", "hall", "x"], &["invite"], &["accept", "-"], &["watch"], &["name", "x"]] {
+        let run = ctl(&stage, args, "kith:gate").await;
+        assert_eq!((run.exit, run.out.as_str()), (Exit::Locked, ""), "{args:?}: {}", run.err);
+        assert!(run.err.contains("unlock it first"), "{args:?}: {}", run.err);
+    }
+    stage.fake.act(fake::World::stop).await;
+    stage.serving.await.unwrap().unwrap();
+    let empty = PrivateBus::running();
+    let address = empty.address();
+    let arguments = Arguments::try_parse_from(["kithctl", "--bus-address", &address, "--json", "status"]).unwrap();
+    let mut out = Vec::new();
+    let mut console = Console {
+        input: &mut Cursor::new(""),
+        input_is_terminal: false,
+        output: &mut out,
+        output_is_terminal: false,
+        errors: &mut Vec::new(),
+    };
+    assert_eq!(kithctl::run(&arguments, &mut console).await, Exit::NotReachable);
+    assert!(String::from_utf8(out).unwrap().contains("NotReachable"));
+}
+
+#[tokio::test]
+async fn an_invite_is_shown_and_waits_until_somebody_has_used_it() {
+    let stage = Stage::ready().await;
+    let shown = ctl(&stage, &["--json", "invite", "--no-wait", "--lifetime", "1h"], "").await.done().json();
+    assert_eq!(shown, json!({ "pairing": 1, "uri": URI, "expires_ms": 3_600_000 }));
+    let (exit, err) = beside(&stage, &["--json", "invite"], async |lines| {
+        let shown: Value = serde_json::from_str(&lines.next_line().await).unwrap();
+        assert_eq!((&shown["pairing"], &shown["uri"]), (&json!(2), &json!(URI)));
+        let done = kith_engine::PairingState::Done(HALL);
+        stage.fake.act(|world| world.end_pairing(kith_engine::PairingId(2), done)).await;
+        let paired: Value = serde_json::from_str(&lines.next_line().await).unwrap();
+        let peer = json!({ "client_id": HALL.to_string(), "name": "hall" });
+        assert_eq!(paired, json!({ "pairing": 2, "state": "done", "peer": peer }));
+    })
+    .await;
+    assert_eq!(exit, Exit::Done, "{err}");
+}
+
+#[tokio::test]
+async fn an_invite_that_fails_or_is_lost_to_locking_says_why() {
+    let stage = Stage::ready().await;
+    let (exit, err) = beside(&stage, &["invite"], async |lines| {
+        assert_eq!(lines.next_line().await, format!("{URI}\n"));
+        let failed = kith_engine::PairingState::Failed("Nobody came.".into());
+        stage.fake.act(|world| world.end_pairing(kith_engine::PairingId(1), failed)).await;
+    })
+    .await;
+    assert_eq!(exit, Exit::Refused);
+    assert!(err.contains("Nobody came."), "{err}");
+    let (exit, err) = beside(&stage, &["invite"], async |lines| {
+        lines.next_line().await;
+        stage.manager().await.lock().await.unwrap();
+    })
+    .await;
+    assert_eq!(exit, Exit::Locked, "{err}");
+}
+
+#[tokio::test]
+async fn an_invite_is_accepted_from_standard_input() {
+    let stage = Stage::ready().await;
+    let refused = ctl(&stage, &["--json", "accept", "-"], "kith:elsewhere\n").await;
+    assert_eq!((refused.exit, &refused.json()["error"]["name"]), (Exit::Refused, &json!("OtherServer")));
+    let paired = ctl(&stage, &["--json", "accept", "--other-server"], " kith:elsewhere\n").await.done().json();
+    let peer = json!({ "client_id": GATE.to_string(), "name": "gate" });
+    assert_eq!(paired, json!({ "pairing": 1, "state": "done", "peer": peer }));
+    let line = ctl(&stage, &["accept", "kith:gate"], "").await.done().out;
+    assert_eq!(line, format!("Paired with gate ({GATE}).\n"));
+}
+
+#[tokio::test]
+async fn contacts_are_listed_renamed_and_removed() {
+    let stage = Stage::ready().await;
+    let listed = ctl(&stage, &["--json", "peers"], "").await.done().json();
+    let hall = json!({
+        "client_id": HALL.to_string(), "name": "hall", "trust": "paired", "presence": "online", "link": "direct",
+        "last_seen_ms": 1_700_000_000_000_u64, "last_seq": 0, "unread": 0,
+    });
+    assert_eq!(listed, json!({ "peers": [hall] }));
+    let number = ctl(&stage, &["--json", "safety-number", "hall"], "").await.done().json();
+    assert_eq!(number["digits"].as_str().unwrap().split(' ').count(), 12);
+    let renamed = ctl(&stage, &["--json", "rename", "hall", "front hall"], "").await.done().json();
+    assert_eq!(renamed, json!({ "client_id": HALL.to_string(), "name": "front hall" }));
+    let name = ctl(&stage, &["--json", "name", "porch light"], "").await.done().json();
+    assert_eq!(name, json!({ "display_name": "porch light" }));
+    assert_eq!(ctl(&stage, &["remove", "front hall"], "y\n").await.exit, Exit::Usage);
+    let removed = ctl(&stage, &["--json", "remove", "front hall", "--yes"], "").await.done().json();
+    assert_eq!(removed, json!({ "removed": HALL.to_string() }));
+    assert_eq!(ctl(&stage, &["safety-number", "hall"], "").await.exit, Exit::Refused);
+    assert!(ctl(&stage, &["peers"], "").await.done().out.contains("No contacts yet"));
+}
+
+#[tokio::test]
+async fn messages_are_sent_from_arguments_and_from_standard_input() {
+    let stage = Stage::ready().await;
+    let sent = ctl(&stage, &["--json", "send", "hall", "one", "--ttl", "1m"], "").await.done().json();
+    assert_eq!((&sent["peer"], &sent["state"]), (&json!(HALL.to_string()), &json!("queued")));
+    ctl(&stage, &["send", "hall"], "two\n\n").await.done();
+    ctl(&stage, &["send", "hall", "--type", "application/json"], "{}\n").await.done();
+    ctl(&stage, &["send", &HALL.to_string(), "four"], "").await.done();
+    let history = ctl(&stage, &["--json", "history", "hall"], "").await.done().json();
+    assert_eq!(history["peer"], HALL.to_string());
+    let texts: Vec<_> = history["messages"].as_array().unwrap().iter().map(|row| row["text"].clone()).collect();
+    assert_eq!(texts, ["one", "two\n", "{}\n", "four"]);
+    assert_eq!(history["messages"][0]["ttl_s"], 60);
+    let last = ctl(&stage, &["--json", "history", "hall", "-n", "1"], "").await.done().json();
+    assert_eq!(last["messages"][0]["text"], "four");
+    let first = ctl(&stage, &["--json", "history", "hall", "-n", "1", "--after", "1"], "").await.done().json();
+    assert_eq!(first["messages"].as_array().unwrap().len(), 1);
+    assert_eq!(first["messages"][0]["text"], "two\n");
+    assert_eq!(ctl(&stage, &["history", "hall"], "").await.done().out.lines().count(), 4);
+    let large = ctl(&stage, &["--json", "send", "hall"], &"x".repeat(12_289)).await;
+    assert_eq!((large.exit, &large.json()["error"]["name"]), (Exit::Refused, &json!("TooLarge")));
+}
+
+#[tokio::test]
+async fn sending_waits_for_delivery_as_long_as_it_is_told() {
+    let stage = Stage::ready().await;
+    let sent = ctl(&stage, &["--json", "send", "hall", "x", "--wait", "--key", "k"], "").await.done().json();
+    assert_eq!(sent["state"], "delivered");
+    let again = ctl(&stage, &["--json", "send", "hall", "x", "--wait", "--key", "k"], "").await.done().json();
+    assert_eq!(again, sent);
+    stage.fake.act(|world| world.delivers = false).await;
+    let late = ctl(&stage, &["--json", "send", "hall", "x", "--wait=0"], "").await;
+    assert_eq!((late.exit, &late.json()["error"]["name"]), (Exit::TimedOut, &json!("TimedOut")));
+}
+
+#[tokio::test]
+async fn watching_with_a_name_loses_nothing_and_shows_nothing_twice() {
+    let stage = Stage::ready().await;
+    stage.fake.act(|world| (1..=4).for_each(|n| world.receive(HALL, "text/plain", format!("{n}").as_bytes()))).await;
+    let watch = ["watch", "--consumer", "relay", "--ack"];
+    meanwhile(&stage, &watch, async |lines| {
+        assert_eq!(lines.next("daemon").await["state"], "ready");
+        assert_eq!(lines.next("peer").await["name"], "hall");
+        for n in 1..=4 {
+            assert_eq!(lines.next("message").await["text"], n.to_string());
+        }
+        stage.fake.act(|world| world.receive(HALL, "application/octet-stream", b"\xff")).await;
+        let message = lines.next("message").await;
+        assert_eq!((&message["base64"], &message["inbox_seq"]), (&json!("/w=="), &json!(5)));
+        while stage.fake.act(|world| world.acks.get("relay").copied()).await != Some(5) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    stage.fake.act(|world| world.receive(HALL, "text/plain", b"6")).await;
+    meanwhile(&stage, &watch, async |lines| assert_eq!(lines.next("message").await["text"], "6")).await;
+}
+
+#[tokio::test]
+async fn watching_without_a_name_begins_now_and_goes_on_after_locking() {
+    let stage = Stage::ready().await;
+    stage.fake.act(|world| world.receive(HALL, "text/plain", b"before")).await;
+    meanwhile(&stage, &["watch"], async |lines| {
+        lines.next("peer").await;
+        stage.fake.act(|world| world.receive(HALL, "text/plain", b"now")).await;
+        assert_eq!(lines.next("message").await["text"], "now");
+        let id = ctl(&stage, &["--json", "send", "hall", "x"], "").await.done().json()["id"].clone();
+        for state in ["queued", "delivered"] {
+            let line = lines.next("state").await;
+            assert_eq!((&line["id"], &line["state"]), (&id, &json!(state)));
+        }
+        stage.fake.act(|world| world.change_peer(HALL, |view| view.presence = kith_engine::Presence::Offline)).await;
+        assert_eq!(lines.next("peer").await["presence"], "offline");
+        stage.manager().await.lock().await.unwrap();
+        assert_eq!(lines.next("daemon").await["state"], "locked");
+        stage.manager().await.unlock(SECRET).await.unwrap();
+        assert_eq!(lines.next("daemon").await["state"], "ready");
+        stage.fake.act(|world| world.receive(HALL, "text/plain", b"after")).await;
+        assert_eq!(lines.next("message").await["text"], "after");
+        stage.fake.act(|world| world.tell(Event::Intruder)).await;
+        lines.next("intruder").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn watching_believes_only_the_daemon() {
+    let stage = Stage::ready().await;
+    meanwhile(&stage, &["watch"], async |lines| {
+        lines.next("peer").await;
+        let bus = DBusProxy::new(&stage.client).await.unwrap();
+        let path = map::peer_path(HALL);
+        for name in bus.list_names().await.unwrap().into_iter().filter(|name| name.starts_with(':')) {
+            // Another process that talks like the daemon, to everybody in person.
+            let forged = stage.client.emit_signal(Some(name), &path, kith_dbus::PEER_INTERFACE, "Trouble", &"forged");
+            forged.await.unwrap();
+        }
+        stage.fake.act(|world| world.tell(Event::Trouble { peer: HALL, text: "true".into() })).await;
+        assert_eq!(lines.next("trouble").await["text"], "true");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn completions_need_no_daemon() {
+    let arguments = Arguments::try_parse_from(["kithctl", "completions", "bash"]).unwrap();
+    let mut out = Vec::new();
+    let mut console = Console {
+        input: &mut Cursor::new(""),
+        input_is_terminal: false,
+        output: &mut out,
+        output_is_terminal: false,
+        errors: &mut Vec::new(),
+    };
+    assert_eq!(kithctl::run(&arguments, &mut console).await, Exit::Done);
+    assert!(String::from_utf8(out).unwrap().contains("_kithctl"));
+}

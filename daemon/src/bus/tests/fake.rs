@@ -1,0 +1,367 @@
+//! A loop behind the door that answers from memory, at once, in the order of the real one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kith_crypto::identity::ClientId;
+use kith_engine::{
+    Direction, Event, Incarnation, LinkPath, LinkState, LoggingMode, LoggingNotice, MessageId, MessageRecord,
+    MessageState, NewMessage, PairingId, PairingState, PairingView, PeerView, Presence, Reply, Request, RequestError,
+    SignalingState, Trust,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::handle::{Call, CallError, DaemonState, Desk, Handle, Read, Row, Status, door};
+
+pub(super) const SECRET: &str = "open sesame";
+pub(super) const URI: &str = "kith:aninvitethatnobodyelseshouldsee";
+pub(super) const OWN: ClientId = ClientId::from_bytes([7; 20]);
+pub(super) const HALL: ClientId = ClientId::from_bytes([1; 20]);
+pub(super) const GATE: ClientId = ClientId::from_bytes([2; 20]);
+
+/// What the store gives at once; small, so that clients have to ask for further pages.
+const PAGE_ROWS: usize = 3;
+
+type Act = Box<dyn FnOnce(&mut World) + Send>;
+
+/// The test's hand on the loop.
+#[derive(Clone)]
+pub(super) struct Fake(mpsc::Sender<Act>);
+
+/// All that the loop knows.
+pub(super) struct World {
+    desk: Option<Desk>,
+    pub(super) state: DaemonState,
+    pub(super) display_name: String,
+    pub(super) peers: BTreeMap<ClientId, PeerView>,
+    pub(super) pairings: BTreeMap<PairingId, PairingView>,
+    pub(super) history: BTreeMap<ClientId, Vec<MessageRecord>>,
+    pub(super) inbox: Vec<(ClientId, u64)>,
+    pub(super) acks: BTreeMap<String, u64>,
+    pub(super) keys: BTreeMap<String, MessageId>,
+    /// Whether what is sent arrives at once.
+    pub(super) delivers: bool,
+    next_pairing: u32,
+    next_message: u128,
+}
+
+/// Starts the loop. The contact `hall` is known, as soon as the store is open.
+pub(super) fn start(state: DaemonState) -> (Handle, Fake) {
+    let client_id = (state != DaemonState::NeedsSetUp).then_some(OWN);
+    let (handle, desk) = door(Status { state, client_id });
+    let mut world = World {
+        desk: Some(desk),
+        state,
+        display_name: "porch".into(),
+        peers: BTreeMap::from([(HALL, peer(HALL, "hall"))]),
+        pairings: BTreeMap::new(),
+        history: BTreeMap::new(),
+        inbox: Vec::new(),
+        acks: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        delivers: true,
+        next_pairing: 1,
+        next_message: 1,
+    };
+    let (acts_in, mut acts) = mpsc::channel::<Act>(16);
+    tokio::spawn(async move {
+        loop {
+            let Some(desk) = &mut world.desk else { return };
+            tokio::select! {
+                call = desk.calls.recv() => match call {
+                    Some(call) => world.call(call),
+                    None => return,
+                },
+                Some(act) = acts.recv() => act(&mut world),
+            }
+        }
+    });
+    (handle, Fake(acts_in))
+}
+
+pub(super) fn peer(peer: ClientId, name: &str) -> PeerView {
+    PeerView {
+        peer,
+        name: name.into(),
+        trust: Trust::Paired,
+        presence: Presence::Online,
+        link: LinkState::Up(LinkPath::Direct),
+        seen_utc_ms: 1_700_000_000_000,
+        last_seq: 0,
+        unread: 0,
+    }
+}
+
+impl Fake {
+    /// Does something inside the loop, and waits until it is done.
+    pub(super) async fn act<T: Send + 'static>(&self, act: impl FnOnce(&mut World) -> T + Send + 'static) -> T {
+        let (done, result) = oneshot::channel();
+        let act: Act = Box::new(|world| drop(done.send(act(world))));
+        assert!(self.0.send(act).await.is_ok(), "the loop runs");
+        result.await.unwrap()
+    }
+}
+
+impl World {
+    /// Ends the loop.
+    pub(super) fn stop(&mut self) {
+        self.desk = None;
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        if let Some(desk) = &self.desk {
+            let _ = desk.events.send(Arc::new(event));
+        }
+    }
+
+    pub(super) fn set_state(&mut self, state: DaemonState) {
+        self.state = state;
+        if let Some(desk) = &self.desk {
+            desk.status.send_replace(Status { state, client_id: Some(OWN) });
+        }
+    }
+
+    pub(super) fn change_peer(&mut self, peer: ClientId, change: impl FnOnce(&mut PeerView)) {
+        if let Some(view) = self.peers.get_mut(&peer) {
+            change(view);
+            self.tell(Event::Peer(self.peers[&peer].clone()));
+        }
+    }
+
+    /// A message comes in.
+    pub(super) fn receive(&mut self, peer: ClientId, content_type: &str, body: &[u8]) {
+        let message = NewMessage {
+            content_type: content_type.into(),
+            body: body.to_vec(),
+            reply_to: None,
+            ttl_s: None,
+            idempotency_key: None,
+        };
+        let (seq, id) = self.write(peer, message, Direction::Incoming, MessageState::Delivered);
+        self.inbox.push((peer, seq));
+        self.tell(Event::Received { peer, seq, inbox_seq: self.inbox.len() as u64, id });
+        self.change_peer(peer, |view| (view.last_seq, view.unread) = (seq, view.unread + 1));
+    }
+
+    /// A queued message arrives.
+    pub(super) fn deliver(&mut self, peer: ClientId, id: MessageId) {
+        let rows = self.history.entry(peer).or_default();
+        let Some(row) = rows.iter_mut().find(|row| row.id == id) else { return };
+        (row.state, row.done_utc_ms) = (MessageState::Delivered, 5);
+        let seq = row.seq;
+        self.tell(Event::MessageState { peer, seq, id, state: MessageState::Delivered });
+    }
+
+    pub(super) fn end_pairing(&mut self, pairing: PairingId, state: PairingState) {
+        if let Some(view) = self.pairings.remove(&pairing) {
+            self.tell(Event::Pairing(PairingView { state, ..view }));
+        }
+    }
+
+    fn call(&mut self, call: Call) {
+        let refusal = match self.state {
+            DaemonState::NeedsSetUp => Err(CallError::NotSetUp),
+            DaemonState::Locked => Err(CallError::Locked),
+            DaemonState::Ready => Ok(()),
+        };
+        match call {
+            Call::SetUp { secret: _, display_name, done } if self.state == DaemonState::NeedsSetUp => {
+                self.display_name = display_name;
+                // As the real loop does: the answer first, the status a little later.
+                let _ = done.send(Ok(()));
+                self.set_state(DaemonState::Ready);
+            }
+            Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
+            Call::Unlock { secret, done } => self.unlock(&secret, done),
+            Call::Lock { done } => {
+                if self.state == DaemonState::Ready {
+                    self.set_state(DaemonState::Locked);
+                    self.pairings.clear();
+                    self.next_pairing = 1;
+                }
+                let _ = done.send(Ok(()));
+            }
+            Call::Engine { request, done } => {
+                let (reply, events) = match refusal.and_then(|()| Ok(self.request(request)?)) {
+                    Ok((reply, events)) => (Ok(reply), events),
+                    Err(error) => (Err(error), Vec::new()),
+                };
+                let _ = done.send(reply);
+                events.into_iter().for_each(|event| self.later(event));
+            }
+            Call::Read { read, done } => drop(done.send(refusal.map(|()| self.read(&read)))),
+            Call::Snapshot { done } => drop(done.send(refusal.map(|()| self.snapshot()))),
+        }
+    }
+
+    fn unlock(&mut self, secret: &str, done: oneshot::Sender<Result<(), CallError>>) {
+        match (self.state, secret) {
+            (DaemonState::NeedsSetUp, _) => drop(done.send(Err(CallError::NotSetUp))),
+            (DaemonState::Ready, _) => drop(done.send(Ok(()))),
+            (DaemonState::Locked, SECRET) => {
+                let _ = done.send(Ok(()));
+                self.set_state(DaemonState::Ready);
+            }
+            (DaemonState::Locked, "again") => drop(done.send(Err(CallError::WaitFor(30)))),
+            (DaemonState::Locked, _) => drop(done.send(Err(CallError::WrongSecret))),
+        }
+    }
+
+    /// The events that follow the reply; all others have been told before it.
+    fn request(&mut self, request: Request) -> Result<(Reply, Vec<Later>), RequestError> {
+        match request {
+            Request::Invite { lifetime_s } if lifetime_s > 86_400 => {
+                Err(RequestError::InvalidArgument("an invite lives 10 seconds to 24 hours"))
+            }
+            Request::Invite { lifetime_s } => {
+                let pairing = self.begin(PairingState::Waiting, URI, u64::from(lifetime_s) * 1_000);
+                Ok((Reply::Pairing(pairing), Vec::new()))
+            }
+            Request::Accept { uri, other_server } => match uri.as_str() {
+                "kith:elsewhere" if !other_server => Err(RequestError::OtherServer("wss://b.example".into())),
+                "kith:old" => Err(RequestError::InviteExpired),
+                "kith:gate" | "kith:elsewhere" => {
+                    let pairing = self.begin(PairingState::Connecting, "", 9);
+                    Ok((Reply::Pairing(pairing), vec![Later::Paired(pairing, GATE)]))
+                }
+                _ => Err(RequestError::InvalidInvite("it does not begin with kith:")),
+            },
+            Request::CancelPairing(pairing) => {
+                if !self.pairings.contains_key(&pairing) {
+                    return Err(RequestError::NotFound);
+                }
+                self.end_pairing(pairing, PairingState::Failed("Cancelled.".into()));
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::Send { peer, message } => self.send(peer, message),
+            Request::MarkRead { peer, seq: _ } => {
+                self.change_peer(peer, |view| view.unread = 0);
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::AckInbox { consumer, seq } => {
+                self.acks.insert(consumer, seq);
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::RenamePeer { peer, name } => {
+                self.change_peer(peer, |view| view.name = name.trim().into());
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::RemovePeer(peer) => {
+                self.peers.remove(&peer).ok_or(RequestError::NotFound)?;
+                self.tell(Event::PeerRemoved(peer));
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::SetDisplayName(name) => {
+                self.display_name = name.trim().into();
+                self.tell(Event::DisplayName(self.display_name.clone()));
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::SafetyNumber(_) => Ok((Reply::SafetyNumber(["12345"; 12].join(" ")), Vec::new())),
+        }
+    }
+
+    fn begin(&mut self, state: PairingState, uri: &str, expires_utc_ms: u64) -> PairingId {
+        let pairing = PairingId(self.next_pairing);
+        self.next_pairing += 1;
+        let view = PairingView { pairing, state, uri: uri.into(), expires_utc_ms };
+        self.pairings.insert(pairing, view.clone());
+        self.tell(Event::Pairing(view));
+        pairing
+    }
+
+    fn send(&mut self, peer: ClientId, message: NewMessage) -> Result<(Reply, Vec<Later>), RequestError> {
+        if message.body.len() > 12_288 {
+            return Err(RequestError::TooLarge);
+        }
+        if self.peers.get(&peer).ok_or(RequestError::NotFound)?.trust == Trust::Pending {
+            return Err(RequestError::NotPaired);
+        }
+        if let Some(id) = message.idempotency_key.as_ref().and_then(|key| self.keys.get(key)) {
+            return Ok((Reply::Message(*id), Vec::new()));
+        }
+        let key = message.idempotency_key.clone();
+        let (seq, id) = self.write(peer, message, Direction::Outgoing, MessageState::Queued);
+        self.keys.extend(key.map(|key| (key, id)));
+        Ok((Reply::Message(id), vec![Later::Queued(peer, seq, id)]))
+    }
+
+    fn write(
+        &mut self,
+        peer: ClientId,
+        message: NewMessage,
+        direction: Direction,
+        state: MessageState,
+    ) -> (u64, MessageId) {
+        let rows = self.history.entry(peer).or_default();
+        let (seq, id) = (rows.len() as u64 + 1, MessageId(self.next_message.to_be_bytes()));
+        self.next_message += 1;
+        rows.push(MessageRecord {
+            seq,
+            id,
+            direction,
+            number: seq,
+            incarnation: Incarnation([0; 16]),
+            sent_utc_ms: 1_700_000_000_000 + seq,
+            clock_trusted: true,
+            done_utc_ms: if direction == Direction::Incoming { 4 } else { 0 },
+            state,
+            content_type: message.content_type,
+            reply_to: message.reply_to,
+            ttl_s: message.ttl_s,
+            body: message.body,
+        });
+        (seq, id)
+    }
+
+    fn later(&mut self, later: Later) {
+        match later {
+            Later::Queued(peer, seq, id) => {
+                self.tell(Event::MessageState { peer, seq, id, state: MessageState::Queued });
+                self.change_peer(peer, |view| view.last_seq = seq);
+                if self.delivers {
+                    self.deliver(peer, id);
+                }
+            }
+            Later::Paired(pairing, id) => {
+                self.peers.insert(id, peer(id, "gate"));
+                self.tell(Event::Peer(self.peers[&id].clone()));
+                self.end_pairing(pairing, PairingState::Done(id));
+            }
+        }
+    }
+
+    fn read(&self, read: &Read) -> Vec<Row> {
+        match read {
+            Read::History { peer, after, count_max } => {
+                let rows = self.history.get(peer).into_iter().flatten().filter(|row| row.seq > *after);
+                let rows = rows.map(|message| Row { peer: *peer, inbox_seq: 0, message: message.clone() });
+                rows.take(PAGE_ROWS.min(*count_max as usize)).collect()
+            }
+            Read::Inbox { consumer, cursor, count_max } => {
+                let cursor = self.acks.get(consumer).copied().unwrap_or_default().max(*cursor);
+                let rows = (1..).zip(&self.inbox).filter(|(inbox_seq, _)| *inbox_seq > cursor);
+                let rows = rows.map(|(inbox_seq, (peer, seq))| Row {
+                    peer: *peer,
+                    inbox_seq,
+                    message: self.history[peer][*seq as usize - 1].clone(),
+                });
+                rows.take(PAGE_ROWS.min(*count_max as usize)).collect()
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Vec<Event> {
+        let notice = LoggingNotice { mode: LoggingMode::Active, text: "Kept for a week.".into() };
+        let mut events = vec![Event::DisplayName(self.display_name.clone())];
+        events.extend([Event::Signaling(SignalingState::Online), Event::Notice(notice)]);
+        events.extend(self.peers.values().cloned().map(Event::Peer));
+        events.extend(self.pairings.values().cloned().map(Event::Pairing));
+        events
+    }
+}
+
+/// What happens after the reply.
+enum Later {
+    Queued(ClientId, u64, MessageId),
+    Paired(PairingId, ClientId),
+}

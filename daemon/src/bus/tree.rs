@@ -1,0 +1,338 @@
+//! The objects on the bus, and the one task that changes them.
+//!
+//! Interfaces read views that this task writes; no method ever locks an interface for writing, so a
+//! slow call holds nobody up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kith_crypto::identity::ClientId;
+use kith_dbus as dbus;
+use kith_engine::{Event, MessageState, PairingId, PairingView, PeerView};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tracing::debug;
+use zbus::fdo::{ObjectManager, Properties};
+use zbus::names::InterfaceName;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, ObjectPath};
+use zeroize::Zeroize as _;
+
+use super::conversation::Conversation;
+use super::inbox::Inbox;
+use super::manager::Manager;
+use super::map;
+use super::pairing::Pairing;
+use super::peer::Peer;
+use super::settle::{Settling, Waiting, settling};
+use super::view::{self, Changes, ManagerView};
+use crate::handle::{DaemonState, Handle, Status};
+
+/// Ended pairings that stay readable, so that whoever asked late still learns how one ended.
+const ENDED_MAX: usize = 8;
+
+/// Why the tree is no longer followed.
+pub(super) enum Ended {
+    /// The loop is gone.
+    Stopping,
+    /// The connection to the bus is gone.
+    BusGone,
+}
+
+/// What the task does next.
+enum Next {
+    Status,
+    Event(Arc<Event>),
+    Lagged,
+    Settled,
+    End(Ended),
+}
+
+pub(super) struct Tree {
+    handle: Handle,
+    connection: Connection,
+    status: watch::Receiver<Status>,
+    events: broadcast::Receiver<Arc<Event>>,
+    settling: Settling,
+    waiting: Waiting,
+    /// Shared with the object, whose setter of the name writes it, too; so are the contacts.
+    manager: Arc<watch::Sender<ManagerView>>,
+    peers: BTreeMap<ClientId, Arc<watch::Sender<PeerView>>>,
+    pairings: BTreeMap<PairingId, watch::Sender<PairingView>>,
+    /// The pairings that ended, oldest first.
+    ended: VecDeque<PairingId>,
+}
+
+impl Tree {
+    /// Puts up the objects that are always there.
+    pub(super) async fn plant(handle: Handle, connection: Connection) -> zbus::Result<Self> {
+        // Before any snapshot, so that nothing falls between the two.
+        let events = handle.subscribe();
+        let mut status = handle.status();
+        let first = status.borrow_and_update().clone();
+        let locked = DaemonState::Locked;
+        let state = if first.state == DaemonState::Ready { locked } else { first.state };
+        let manager = Arc::new(watch::Sender::new(ManagerView::new(Status { state, client_id: first.client_id })));
+        let (settling, waiting) = settling();
+        let server = connection.object_server();
+        server.at(dbus::ROOT_PATH, Manager::new(handle.clone(), settling.clone(), manager.clone())).await?;
+        server.at(dbus::INBOX_PATH, Inbox::new(handle.clone())).await?;
+        server.at(dbus::ROOT_PATH, ObjectManager).await?;
+        let (peers, pairings, ended) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        Ok(Self { handle, connection, status, events, settling, waiting, manager, peers, pairings, ended })
+    }
+
+    /// Shows the present state.
+    pub(super) async fn build(&mut self) {
+        let status = self.status.borrow_and_update().clone();
+        self.clear().await;
+        if status.state != DaemonState::Ready {
+            return self.show_manager(|view| *view = ManagerView::new(status)).await;
+        }
+        if self.take_snapshot().await {
+            self.show_manager(|view| view.status = status).await;
+        }
+    }
+
+    /// Shows what the loop says, until it or the bus is gone.
+    pub(super) async fn follow(mut self) -> Ended {
+        loop {
+            match self.next().await {
+                Next::Status => self.build().await,
+                // What an event tells about a locked store is no longer true.
+                Next::Event(event) if self.status.borrow().state == DaemonState::Ready => self.show(&event).await,
+                Next::Event(_) | Next::Settled => {}
+                Next::Lagged => self.catch_up().await,
+                Next::End(ended) => return ended,
+            }
+        }
+    }
+
+    /// The status first, since it overrules events; callers last, since they wait for both.
+    async fn next(&mut self) -> Next {
+        let connection = self.connection.clone();
+        tokio::select! {
+            biased;
+            changed = self.status.changed() => match changed {
+                Ok(()) => Next::Status,
+                Err(_) => Next::End(Ended::Stopping),
+            },
+            () = connection.closed() => Next::End(Ended::BusGone),
+            event = self.events.recv() => match event {
+                Ok(event) => Next::Event(event),
+                Err(RecvError::Lagged(_)) => Next::Lagged,
+                Err(RecvError::Closed) => Next::End(Ended::Stopping),
+            },
+            caller = self.waiting.next() => {
+                // It may have given up.
+                let _ = caller.send(());
+                Next::Settled
+            }
+        }
+    }
+
+    /// Events were lost: takes the whole state instead, and drops what is not in it.
+    async fn catch_up(&mut self) {
+        debug!("events were lost, taking a snapshot");
+        if !self.take_snapshot().await {
+            self.clear().await;
+        }
+    }
+
+    /// Shows a snapshot; says whether there was one.
+    async fn take_snapshot(&mut self) -> bool {
+        let events = match self.handle.snapshot().await {
+            Ok(events) => events,
+            Err(error) => {
+                // Locked again meanwhile, or stopping: the status says so next.
+                debug!("no snapshot: {error}");
+                return false;
+            }
+        };
+        let (mut peers, mut pairings) = (Vec::new(), Vec::new());
+        for event in &events {
+            match event {
+                Event::Peer(view) => peers.push(view.peer),
+                Event::Pairing(view) => pairings.push(view.pairing),
+                _ => {}
+            }
+        }
+        let gone: Vec<_> = self.peers.keys().filter(|peer| !peers.contains(peer)).copied().collect();
+        for peer in gone {
+            self.remove_peer(peer).await;
+        }
+        let is_lost = |id: &&PairingId| !pairings.contains(id) && !self.ended.contains(id);
+        let lost: Vec<_> = self.pairings.keys().filter(is_lost).copied().collect();
+        for pairing in lost {
+            self.remove_pairing(pairing).await;
+        }
+        for event in &events {
+            self.show(event).await;
+        }
+        true
+    }
+
+    async fn show(&mut self, event: &Event) {
+        match event {
+            Event::Peer(view) => self.show_peer(view.clone()).await,
+            Event::PeerRemoved(peer) => self.remove_peer(*peer).await,
+            Event::Pairing(view) => self.show_pairing(view.clone()).await,
+            Event::MessageState { peer, seq: _, id, state } => {
+                self.tell_state(*peer, map::message_id(*id), *state).await
+            }
+            Event::Received { peer: _, seq: _, inbox_seq, id: _ } => {
+                if let Some(emitter) = self.emitter(dbus::INBOX_PATH) {
+                    told(Inbox::available(&emitter, *inbox_seq).await);
+                }
+            }
+            Event::Signaling(state) => self.show_manager(|view| view.signaling = map::signaling(*state)).await,
+            Event::Notice(notice) => self.show_manager(|view| view.notice = map::notice(notice)).await,
+            Event::DisplayName(name) => self.show_manager(|view| view.display_name.clone_from(name)).await,
+            Event::Intruder => {
+                if let Some(emitter) = self.emitter(dbus::ROOT_PATH) {
+                    told(Manager::intruder(&emitter).await);
+                }
+            }
+            Event::Trouble { peer, text } => {
+                if self.peers.contains_key(peer)
+                    && let Some(emitter) = self.emitter(map::peer_path(*peer))
+                {
+                    told(Peer::trouble(&emitter, text).await);
+                }
+            }
+        }
+    }
+
+    async fn show_manager(&mut self, change: impl FnOnce(&mut ManagerView)) {
+        let mut old = None;
+        self.manager.send_modify(|view| {
+            old = Some(view.clone());
+            change(view);
+        });
+        let new = self.manager.borrow().clone();
+        let Some(old) = old else { return };
+        self.announce(dbus::ROOT_PATH, dbus::MANAGER_INTERFACE, new.changes(&old), new.gone(&old)).await;
+    }
+
+    async fn show_peer(&mut self, new: PeerView) {
+        let path = map::peer_path(new.peer);
+        match self.peers.get(&new.peer) {
+            Some(view) => {
+                let old = view.send_replace(new.clone());
+                self.announce(&path, dbus::PEER_INTERFACE, view::peer_changes(&old, &new), &[]).await;
+                self.announce(&path, dbus::CONVERSATION_INTERFACE, view::conversation_changes(&old, &new), &[]).await;
+            }
+            None => {
+                let view = Arc::new(watch::Sender::new(new.clone()));
+                let server = self.connection.object_server();
+                let peer = Peer::new(self.handle.clone(), self.settling.clone(), view.clone());
+                told(server.at(&path, peer).await);
+                let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), view.subscribe());
+                told(server.at(&path, conversation).await);
+                self.peers.insert(new.peer, view);
+            }
+        }
+        self.count_unread().await;
+    }
+
+    async fn remove_peer(&mut self, peer: ClientId) {
+        if self.peers.remove(&peer).is_none() {
+            return;
+        }
+        let path = map::peer_path(peer);
+        let server = self.connection.object_server();
+        told(server.remove::<Conversation, _>(&path).await);
+        told(server.remove::<Peer, _>(&path).await);
+        self.count_unread().await;
+    }
+
+    async fn count_unread(&mut self) {
+        let unread = self.peers.values().map(|view| view.borrow().unread).fold(0, u64::saturating_add);
+        self.show_manager(|view| view.unread = unread).await;
+    }
+
+    async fn show_pairing(&mut self, mut new: PairingView) {
+        let (pairing, path) = (new.pairing, map::pairing_path(new.pairing));
+        if view::is_ended(&new) {
+            // Nobody can use it any more.
+            new.uri.zeroize();
+        }
+        let newly_ended = view::is_ended(&new) && !self.ended.contains(&pairing);
+        match self.pairings.get(&pairing) {
+            Some(view) => {
+                let mut old = view.send_replace(new.clone());
+                old.uri.zeroize();
+                self.announce(&path, dbus::PAIRING_INTERFACE, view::pairing_changes(&old, &new), &[]).await;
+            }
+            None => {
+                let view = watch::Sender::new(new);
+                let object = Pairing::new(self.handle.clone(), self.settling.clone(), view.subscribe());
+                told(self.connection.object_server().at(&path, object).await);
+                self.pairings.insert(pairing, view);
+            }
+        }
+        if newly_ended {
+            self.ended.push_back(pairing);
+            if self.ended.len() > ENDED_MAX
+                && let Some(oldest) = self.ended.pop_front()
+            {
+                self.remove_pairing(oldest).await;
+            }
+        }
+    }
+
+    async fn remove_pairing(&mut self, pairing: PairingId) {
+        if let Some(view) = self.pairings.remove(&pairing) {
+            view.send_modify(|view| view.uri.zeroize());
+            told(self.connection.object_server().remove::<Pairing, _>(map::pairing_path(pairing)).await);
+        }
+    }
+
+    /// Takes down all contacts and pairings.
+    async fn clear(&mut self) {
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.remove_peer(peer).await;
+        }
+        let pairings: Vec<_> = self.pairings.keys().copied().collect();
+        for pairing in pairings {
+            self.remove_pairing(pairing).await;
+        }
+        self.ended.clear();
+    }
+
+    async fn tell_state(&self, peer: ClientId, id: String, state: MessageState) {
+        if let Some(emitter) = self.emitter(map::peer_path(peer)) {
+            told(Conversation::state_changed(&emitter, &id, map::message_state(state)).await);
+        }
+    }
+
+    async fn announce<'p, P>(&self, path: P, interface: &'static str, changes: Changes, gone: &[&str])
+    where
+        P: TryInto<ObjectPath<'p>>,
+        P::Error: Into<zbus::Error>,
+    {
+        if changes.is_empty() && gone.is_empty() {
+            return;
+        }
+        if let Some(emitter) = self.emitter(path) {
+            let interface = InterfaceName::from_static_str_unchecked(interface);
+            told(Properties::properties_changed(&emitter, interface, changes, gone.into()).await);
+        }
+    }
+
+    fn emitter<'p, P>(&self, path: P) -> Option<SignalEmitter<'p>>
+    where
+        P: TryInto<ObjectPath<'p>>,
+        P::Error: Into<zbus::Error>,
+    {
+        SignalEmitter::new(&self.connection, path).ok()
+    }
+}
+
+/// A bus that no longer takes anything is noticed by its connection, which ends the session.
+fn told<T>(result: zbus::Result<T>) {
+    if let Err(error) = result {
+        debug!("the bus did not take it: {error}");
+    }
+}

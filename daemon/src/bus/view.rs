@@ -1,0 +1,163 @@
+//! What properties show, and which of them differ between two views.
+
+use std::collections::HashMap;
+
+use kith_dbus as dbus;
+use kith_engine::{PairingState, PairingView, PeerView};
+use zbus::{OwnedObjectPath, Variant};
+
+use super::map;
+use crate::handle::{DaemonState, Status};
+
+/// The properties of one interface that have changed, with their new values.
+pub(super) type Changes = HashMap<&'static str, Variant<'static>>;
+
+/// What `Manager1` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ManagerView {
+    pub(super) status: Status,
+    pub(super) display_name: String,
+    pub(super) signaling: dbus::Signaling,
+    pub(super) notice: dbus::Notice,
+    pub(super) unread: u64,
+}
+
+impl ManagerView {
+    /// Nothing but the status is known.
+    pub(super) fn new(status: Status) -> Self {
+        Self {
+            status,
+            display_name: String::new(),
+            signaling: dbus::Signaling::Unknown,
+            notice: dbus::Notice::default(),
+            unread: 0,
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.status.state == DaemonState::Ready
+    }
+
+    pub(super) fn state(&self) -> dbus::DaemonState {
+        map::daemon_state(self.status.state)
+    }
+
+    pub(super) fn client_id(&self) -> String {
+        self.status.client_id.map(|id| id.to_string()).unwrap_or_default()
+    }
+
+    /// What has changed since `old`.
+    pub(super) fn changes(&self, old: &Self) -> Changes {
+        let mut changes = Changes::new();
+        changed(&mut changes, "State", u32::from(old.state()), u32::from(self.state()));
+        changed(&mut changes, "ClientId", old.client_id(), self.client_id());
+        if !self.is_ready() {
+            return changes;
+        }
+        changed(&mut changes, "DisplayName", old.display_name.clone(), self.display_name.clone());
+        changed(&mut changes, "Signaling", u32::from(old.signaling), u32::from(self.signaling));
+        changed(&mut changes, "Unread", old.unread, self.unread);
+        if self.notice != old.notice {
+            changes.insert("LoggingNotice", notice_variant(&self.notice));
+        }
+        changes
+    }
+
+    /// Which properties no longer answer, as compared to `old`.
+    pub(super) fn gone(&self, old: &Self) -> &'static [&'static str] {
+        let became_locked = old.is_ready() && !self.is_ready();
+        if became_locked { &["DisplayName", "Signaling", "LoggingNotice", "Unread"] } else { &[] }
+    }
+}
+
+/// What has changed on `Peer1`.
+pub(super) fn peer_changes(old: &PeerView, new: &PeerView) -> Changes {
+    let mut changes = Changes::new();
+    changed(&mut changes, "Name", old.name.clone(), new.name.clone());
+    changed(&mut changes, "Trust", u32::from(map::trust(old.trust)), u32::from(map::trust(new.trust)));
+    changed(&mut changes, "Presence", u32::from(map::presence(old.presence)), u32::from(map::presence(new.presence)));
+    changed(&mut changes, "Link", u32::from(map::link(old.link)), u32::from(map::link(new.link)));
+    changed(&mut changes, "LastSeen", old.seen_utc_ms, new.seen_utc_ms);
+    changes
+}
+
+/// What has changed on `Conversation1`.
+pub(super) fn conversation_changes(old: &PeerView, new: &PeerView) -> Changes {
+    let mut changes = Changes::new();
+    changed(&mut changes, "LastSeq", old.last_seq, new.last_seq);
+    changed(&mut changes, "Unread", old.unread, new.unread);
+    changes
+}
+
+/// What has changed on `Pairing1`. The invite text is no property.
+pub(super) fn pairing_changes(old: &PairingView, new: &PairingView) -> Changes {
+    let mut changes = Changes::new();
+    let state = |view: &PairingView| u32::from(map::pairing_state(&view.state));
+    changed(&mut changes, "State", state(old), state(new));
+    if pairing_peer(old) != pairing_peer(new) {
+        changes.insert("Peer", Variant::from(pairing_peer(new).into_inner()));
+    }
+    changed(&mut changes, "Reason", pairing_reason(old), pairing_reason(new));
+    changed(&mut changes, "Expires", old.expires_utc_ms, new.expires_utc_ms);
+    changes
+}
+
+/// Whom a pairing has given.
+pub(super) fn pairing_peer(view: &PairingView) -> OwnedObjectPath {
+    match view.state {
+        PairingState::Done(peer) => map::peer_path(peer),
+        PairingState::Waiting | PairingState::Connecting | PairingState::Failed(_) => map::no_object(),
+    }
+}
+
+/// Why a pairing gave nobody.
+pub(super) fn pairing_reason(view: &PairingView) -> String {
+    match &view.state {
+        PairingState::Failed(reason) => reason.clone(),
+        PairingState::Waiting | PairingState::Connecting | PairingState::Done(_) => String::new(),
+    }
+}
+
+/// Whether a pairing has ended.
+pub(super) fn is_ended(view: &PairingView) -> bool {
+    matches!(view.state, PairingState::Done(_) | PairingState::Failed(_))
+}
+
+fn changed<T: PartialEq + Into<Variant<'static>>>(changes: &mut Changes, name: &'static str, old: T, new: T) {
+    if old != new {
+        changes.insert(name, new.into());
+    }
+}
+
+fn notice_variant(notice: &dbus::Notice) -> Variant<'static> {
+    let map: HashMap<&'static str, Variant<'static>> =
+        HashMap::from([("mode", Variant::from(u32::from(notice.mode))), ("text", Variant::from(notice.text.clone()))]);
+    Variant::from(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(state: DaemonState) -> ManagerView {
+        ManagerView::new(Status { state, client_id: None })
+    }
+
+    #[test]
+    fn locking_takes_away_what_only_an_open_store_knows() {
+        let mut ready = view(DaemonState::Ready);
+        ready.display_name = "hall".into();
+        let locked = view(DaemonState::Locked);
+        let changes = locked.changes(&ready);
+        assert_eq!(changes.keys().collect::<Vec<_>>(), [&"State"]);
+        assert_eq!(locked.gone(&ready).len(), 4);
+        assert!(ready.gone(&locked).is_empty());
+        assert!(ready.changes(&locked).contains_key("DisplayName"));
+    }
+
+    #[test]
+    fn equal_views_change_nothing() {
+        let ready = view(DaemonState::Ready);
+        assert!(ready.changes(&ready.clone()).is_empty());
+    }
+}

@@ -1,0 +1,337 @@
+//! The task: connects, logs in, passes messages both ways, waits, and begins again.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use kith_crypto::identity::{Identity, LoginChallenge};
+use kith_crypto::version::Version;
+use kith_engine::{RefusedBy, Signal, SignalOut};
+use kith_signal_protocol::limits::PING_MS;
+use kith_signal_protocol::{Challenge, Goodbye, Instance, Login, ProtocolError, ToDevice, ToServer, Welcome};
+use rustls::ClientConfig;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+
+use super::backoff::{Backoff, Pause};
+use super::connect::{ConnectError, Socket, connect};
+use super::endpoint::Endpoint;
+use super::map;
+
+/// Messages that go out in one write.
+const BATCH_MAX: usize = 64;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    /// From the name's look-up to the welcome.
+    pub(super) connect: Duration,
+    /// Between pings.
+    pub(super) ping: Duration,
+    /// From a ping to any sign of life.
+    pub(super) answer: Duration,
+    /// For what is written.
+    pub(super) write: Duration,
+    /// A login that stood this long was a good one: the next failure is a first one.
+    pub(super) lasted: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(20),
+            ping: Duration::from_millis(PING_MS),
+            answer: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            lasted: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why there is no connection; each says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The server was not reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server said no, in its own words.
+    #[error("the signaling server refused this device ({reason:?}): {text}")]
+    Refused {
+        /// Why.
+        reason: RefusedBy,
+        /// What the server says about it.
+        text: String,
+    },
+    /// It speaks another major version.
+    #[error("the signaling server speaks version {0} of the protocol; update the older of the two")]
+    Version(u8),
+    /// It said something that is no message, or not in its place.
+    #[error("the signaling server does not follow the protocol; update the older of the two")]
+    Protocol(#[source] Option<ProtocolError>),
+    /// The connection ended.
+    #[error("the connection to the signaling server was lost; trying again")]
+    Lost(#[source] Option<Box<Error>>),
+    /// No sign of life.
+    #[error("the signaling server does not answer any more; trying again")]
+    Silent,
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random,
+}
+
+/// A message and the connection that it is for.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) connection: u64,
+    pub(super) message: SignalOut,
+}
+
+/// Why an attempt or a connection ended.
+enum End {
+    /// Come back later.
+    Later { trouble: Trouble, pause: Pause },
+    /// Nobody listens any more.
+    Unheard,
+}
+
+impl<T: Into<Trouble>> From<T> for End {
+    fn from(trouble: T) -> Self {
+        Self::Later { trouble: trouble.into(), pause: Pause::Soon }
+    }
+}
+
+/// Everything that the task owns.
+pub(super) struct Task {
+    pub(super) endpoint: Endpoint,
+    pub(super) identity: Arc<Identity>,
+    pub(super) instance: Instance,
+    pub(super) timing: Timing,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) queued: mpsc::Receiver<Queued>,
+    pub(super) events: mpsc::Sender<Signal>,
+    pub(super) online: Arc<AtomicU64>,
+    pub(super) trouble: watch::Sender<Option<Arc<Trouble>>>,
+    pub(super) backoff: Backoff,
+    /// How many there have been; the present one's number.
+    pub(super) connections: u64,
+}
+
+impl Task {
+    pub(super) async fn run(mut self) {
+        loop {
+            let End::Later { trouble, pause } = self.attempt().await else {
+                return;
+            };
+            self.tell(trouble);
+            let Ok(random) = getrandom::u64() else {
+                self.tell(Trouble::Random);
+                return;
+            };
+            sleep(self.backoff.next(pause, random)).await;
+        }
+    }
+
+    /// One connection, from the name's look-up to its end.
+    async fn attempt(&mut self) -> End {
+        let opened = match timeout(self.timing.connect, self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(ConnectError::Timeout.into()),
+        };
+        let (mut socket, welcome) = match opened {
+            Ok(opened) => opened,
+            Err(end) => {
+                let told = match &end {
+                    End::Later { trouble, .. } => self.tell_refusal(trouble).await,
+                    End::Unheard => Ok(()),
+                };
+                return told.err().unwrap_or(end);
+            }
+        };
+        let since = Instant::now();
+        self.connections += 1;
+        self.trouble.send_replace(None);
+        // Before the event: whoever hears it may send at once.
+        self.online.store(self.connections, Ordering::Release);
+        let connected = Signal::Connected(map::notice_in(welcome.notice));
+        let end = match self.emit(connected).await {
+            Ok(()) => match self.talk(&mut socket).await {
+                Err(end) => end,
+                Ok(never) => match never {},
+            },
+            Err(end) => end,
+        };
+        self.online.store(0, Ordering::Release);
+        if since.elapsed() >= self.timing.lasted {
+            self.backoff.reset();
+        }
+        match end {
+            End::Unheard => end,
+            End::Later { .. } => self.emit(Signal::Disconnected).await.err().unwrap_or(end),
+        }
+    }
+
+    /// Connects and logs in.
+    async fn open(&mut self) -> Result<(Socket, Welcome), End> {
+        let mut socket = connect(&self.endpoint, &mut self.tls).await?;
+        let challenge = match hear(&mut socket).await? {
+            ToDevice::Challenge(challenge) => challenge,
+            ToDevice::Goodbye(goodbye) => return Err(refused(goodbye)),
+            _ => return Err(Trouble::Protocol(None).into()),
+        };
+        if !challenge.version.is_compatible(Version::OWN) {
+            let trouble = Trouble::Version(challenge.version.major);
+            return Err(End::Later { trouble, pause: Pause::Refused });
+        }
+        let login = self.login(&challenge).encode().map_err(protocol)?;
+        socket.send(Message::binary(login)).await.map_err(lost)?;
+        match hear(&mut socket).await? {
+            ToDevice::Welcome(welcome) => Ok((socket, welcome)),
+            ToDevice::Goodbye(goodbye) => Err(refused(goodbye)),
+            _ => Err(Trouble::Protocol(None).into()),
+        }
+    }
+
+    fn login(&self, challenge: &Challenge) -> ToServer {
+        let signed = LoginChallenge { server_name: &self.endpoint.server_name, nonce: &challenge.nonce };
+        ToServer::Login(Box::new(Login {
+            version: Version::OWN,
+            card: self.identity.card().clone(),
+            instance: self.instance,
+            signature: self.identity.sign_login(&signed),
+        }))
+    }
+
+    /// Passes messages both ways until the connection ends.
+    async fn talk(&mut self, socket: &mut Socket) -> Result<Infallible, End> {
+        let mut next_ping = Instant::now() + self.timing.ping;
+        let mut answer_by = None;
+        loop {
+            tokio::select! {
+                // Reading comes first: what has arrived counts as a sign of life.
+                biased;
+                read = socket.next() => {
+                    answer_by = None;
+                    self.handle_read(read).await?;
+                }
+                queued = self.queued.recv() => match queued {
+                    Some(first) => self.write(socket, first).await?,
+                    None => return Err(End::Unheard),
+                },
+                () = sleep_until(answer_by.unwrap_or(next_ping)) => {
+                    if answer_by.is_some() {
+                        return Err(Trouble::Silent.into());
+                    }
+                    next_ping = Instant::now() + self.timing.ping;
+                    answer_by = Some(Instant::now() + self.timing.answer);
+                    let ping = socket.send(Message::Ping(Bytes::new()));
+                    timeout(self.timing.write, ping).await.map_err(|_| Trouble::Silent)?.map_err(lost)?;
+                }
+            }
+        }
+    }
+
+    async fn handle_read(&self, read: Option<Result<Message, Error>>) -> Result<(), End> {
+        let bytes = match read {
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            // The library answers pings and closes by itself.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => return Ok(()),
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => {
+                return Err(Trouble::Protocol(None).into());
+            }
+            Some(Err(error)) => return Err(lost(error)),
+            None => return Err(Trouble::Lost(None).into()),
+        };
+        let Some(message) = ToDevice::decode(&bytes).map_err(protocol)? else {
+            return Ok(());
+        };
+        let goodbye = match &message {
+            ToDevice::Goodbye(goodbye) => Some(goodbye.clone()),
+            _ => None,
+        };
+        let signal = map::to_engine(message).ok_or(Trouble::Protocol(None))?;
+        self.emit(signal).await?;
+        goodbye.map_or(Ok(()), |goodbye| Err(refused(goodbye)))
+    }
+
+    /// Writes what waits, as much as there is, in one go.
+    async fn write(&mut self, socket: &mut Socket, first: Queued) -> Result<(), End> {
+        let writing = async {
+            let mut next = Some(first);
+            for _ in 0..BATCH_MAX {
+                let Some(Queued { connection, message }) = next.take() else {
+                    break;
+                };
+                // What an older connection left behind is not for this one.
+                if connection == self.connections {
+                    for message in map::to_server(message) {
+                        match message.encode() {
+                            Ok(bytes) => socket.feed(Message::binary(bytes)).await?,
+                            Err(error) => tracing::error!(%error, "a message is too long to send"),
+                        }
+                    }
+                }
+                next = self.queued.try_recv().ok();
+            }
+            socket.flush().await
+        };
+        timeout(self.timing.write, writing).await.map_err(|_| Trouble::Silent)?.map_err(lost)
+    }
+
+    async fn emit(&self, signal: Signal) -> Result<(), End> {
+        self.events.send(signal).await.map_err(|_| End::Unheard)
+    }
+
+    async fn tell_refusal(&self, trouble: &Trouble) -> Result<(), End> {
+        match trouble {
+            Trouble::Refused { reason, .. } => self.emit(Signal::Refused(*reason)).await,
+            Trouble::Version(_) => self.emit(Signal::Refused(RefusedBy::Version)).await,
+            Trouble::Connect(_) | Trouble::Protocol(_) | Trouble::Lost(_) | Trouble::Silent | Trouble::Random => Ok(()),
+        }
+    }
+
+    /// Keeps what is wrong for whoever asks; the log gets it when it changes.
+    fn tell(&self, trouble: Trouble) {
+        let is_new = self.trouble.borrow().as_ref().is_none_or(|known| known.to_string() != trouble.to_string());
+        if is_new {
+            tracing::warn!("{trouble}");
+        }
+        self.trouble.send_replace(Some(Arc::new(trouble)));
+    }
+}
+
+/// The next message before the welcome.
+async fn hear(socket: &mut Socket) -> Result<ToDevice, End> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Binary(bytes))) => {
+                if let Some(message) = ToDevice::decode(&bytes).map_err(protocol)? {
+                    return Ok(message);
+                }
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => {}
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => {
+                return Err(Trouble::Protocol(None).into());
+            }
+            Some(Err(error)) => return Err(lost(error)),
+            None => return Err(Trouble::Lost(None).into()),
+        }
+    }
+}
+
+fn refused(goodbye: Goodbye) -> End {
+    let pause = map::pause(&goodbye);
+    let reason = map::refused_by(goodbye.reason);
+    End::Later { trouble: Trouble::Refused { reason, text: goodbye.text }, pause }
+}
+
+fn lost(error: Error) -> End {
+    Trouble::Lost(Some(Box::new(error))).into()
+}
+
+fn protocol(error: ProtocolError) -> End {
+    Trouble::Protocol(Some(error)).into()
+}

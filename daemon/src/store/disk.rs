@@ -1,0 +1,181 @@
+//! The database file, and the one door to it that the writer and the readers share.
+
+use std::{
+    fs::OpenOptions,
+    path::PathBuf,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use rustix::fs::{Advice, fadvise};
+
+use super::{batch::Witness, fault::Fault, folder::Folder, table::Keys};
+
+/// Pages kept in memory. redb's default is 1 GiB, which a board does not have; a conversation's
+/// newest page and the upper levels of all trees fit into this.
+const CACHE_BYTES: usize = 1024 * 1024;
+
+/// Commits that add something are refused while less than this is free. The database is a tree
+/// of copies: deleting needs space too, and so does its recovery, so the last bytes are kept for
+/// those. Several times what the largest batch writes.
+const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The file that the database lies in.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    path: PathBuf,
+    // Held so that the folder stays locked while the database is open.
+    folder: Folder,
+}
+
+impl Disk {
+    /// The store of a folder.
+    pub(super) fn of(folder: &Folder) -> Self {
+        Self::at(folder, folder.store_file())
+    }
+
+    /// Another file of a folder.
+    pub(super) fn at(folder: &Folder, path: PathBuf) -> Self {
+        Self { path, folder: folder.clone() }
+    }
+
+    /// Opens the file, or makes an empty one into a database.
+    pub(super) fn open(&self) -> Result<Database, Fault> {
+        #[cfg(test)]
+        if let Some(faults) = self.folder.faults() {
+            return Ok(builder().create_with_backend(faults.backend(&self.path))?);
+        }
+        Ok(builder().create(&self.path)?)
+    }
+
+    /// Opens the file without changing a byte of it. `None` if it was not closed cleanly: then
+    /// only [`Disk::open`] can read it.
+    pub(super) fn open_read_only(&self) -> Result<Option<redb::ReadOnlyDatabase>, Fault> {
+        match builder().open_read_only(&self.path) {
+            Ok(database) => Ok(Some(database)),
+            Err(redb::DatabaseError::RepairAborted) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// After a failed write: what the kernel holds of the file may have missed the disk and count
+    /// as written all the same. Writes what can be written and makes the kernel forget the rest,
+    /// so that what is read next is what a power cut would leave.
+    fn settle(&self) -> Result<(), Fault> {
+        let file = OpenOptions::new().read(true).write(true).open(&self.path).map_err(redb::Error::Io)?;
+        file.sync_all().map_err(redb::Error::Io)?;
+        fadvise(&file, 0, None, Advice::DontNeed).map_err(|error| redb::Error::Io(error.into()))?;
+        Ok(())
+    }
+
+    /// Whether there is room for commits that add something. Where the file system does not say,
+    /// the write itself will.
+    pub(super) fn has_room(&self) -> bool {
+        #[cfg(test)]
+        if self.folder.faults().is_some_and(|faults| faults.is_out_of_room()) {
+            return false;
+        }
+        rustix::fs::statvfs(self.folder.path())
+            .map_or(true, |at| at.f_bavail.saturating_mul(at.f_frsize) >= RESERVE_BYTES)
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// The open database and the readers' keys. Whoever reads holds the door for one page; whoever
+/// closes it waits for that page.
+#[derive(Debug)]
+pub(super) struct Door {
+    disk: Disk,
+    inside: RwLock<Inside>,
+}
+
+#[derive(Debug)]
+struct Inside {
+    database: Option<Database>,
+    reader_keys: Option<Keys>,
+}
+
+/// A snapshot with the keys to read it; the door stays open as long as it lives.
+pub(super) struct Snapshot<'a> {
+    pub(super) tx: ReadTransaction,
+    inside: RwLockReadGuard<'a, Inside>,
+}
+
+impl Snapshot<'_> {
+    /// The readers' keys; `None` after [`Door::revoke`].
+    pub(super) fn keys(&self) -> Option<&Keys> {
+        self.inside.reader_keys.as_ref()
+    }
+}
+
+impl Door {
+    pub(super) fn new(disk: Disk, database: Database, reader_keys: Keys) -> Self {
+        Self { disk, inside: RwLock::new(Inside { database: Some(database), reader_keys: Some(reader_keys) }) }
+    }
+
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// `None` if the keys have been revoked or the database is closed.
+    pub(super) fn snapshot(&self) -> Result<Option<Snapshot<'_>>, Fault> {
+        let inside = self.read();
+        match &inside.database {
+            Some(database) if inside.reader_keys.is_some() => {
+                let tx = database.begin_read()?;
+                Ok(Some(Snapshot { tx, inside }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `None` if the database is closed.
+    pub(super) fn begin_write(&self) -> Result<Option<WriteTransaction>, Fault> {
+        let inside = self.read();
+        inside.database.as_ref().map(|database| Ok(database.begin_write()?)).transpose()
+    }
+
+    /// Whether the database holds what a transaction wrote last.
+    pub(super) fn is_in(&self, witness: &Witness) -> Result<bool, Fault> {
+        match &self.read().database {
+            Some(database) => witness.is_in(&database.begin_read()?),
+            None => Err(Fault::Database(redb::Error::DatabaseClosed)),
+        }
+    }
+
+    /// Closes the database and opens it again, which is what redb asks for after a failed write.
+    /// If that fails, the database stays closed.
+    pub(super) fn reopen(&self) -> Result<(), Fault> {
+        let mut inside = self.write();
+        inside.database = None;
+        self.disk.settle()?;
+        inside.database = Some(self.disk.open()?);
+        Ok(())
+    }
+
+    /// Wipes the readers' keys.
+    pub(super) fn revoke(&self) {
+        self.write().reader_keys = None;
+    }
+
+    /// Closes the database and wipes the readers' keys.
+    pub(super) fn close(&self) {
+        let mut inside = self.write();
+        inside.reader_keys = None;
+        inside.database = None;
+    }
+
+    // Nothing is half done behind a poisoned lock: both fields are set in one step.
+    fn read(&self) -> RwLockReadGuard<'_, Inside> {
+        self.inside.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inside> {
+        self.inside.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

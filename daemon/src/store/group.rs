@@ -1,0 +1,134 @@
+//! Group commit: many commits, one transaction, one fsync.
+
+use std::sync::Arc;
+
+use kith_engine::{Commit, CommitError};
+use redb::{Durability, WriteTransaction};
+
+use super::{
+    batch::{self, Batch, Witness},
+    disk::Door,
+    fault::Fault,
+    value::Sealer,
+};
+
+/// What the writer thread writes with.
+pub(super) struct GroupCommit {
+    door: Arc<Door>,
+    sealer: Sealer,
+    /// Why nothing can be written any more.
+    broken: Option<String>,
+}
+
+/// How one attempt at a transaction ended.
+enum Attempt {
+    /// It is on disk, or it was empty; each commit has its result.
+    Done(Vec<Result<(), CommitError>>),
+    /// This commit cannot be carried out; the others can, without it.
+    Without(usize, Fault),
+    /// The database failed.
+    Failed(Fault, Option<Witness>, Vec<Result<(), CommitError>>),
+}
+
+impl GroupCommit {
+    pub(super) fn new(door: Arc<Door>, sealer: Sealer) -> Self {
+        Self { door, sealer, broken: None }
+    }
+
+    /// Writes a batch in one transaction: without the commits that cannot be carried out, until
+    /// one attempt succeeds or the database fails.
+    pub(super) fn write(&mut self, batch: &[Commit]) -> Vec<Result<(), CommitError>> {
+        let mut barred: Vec<Option<CommitError>> = vec![None; batch.len()];
+        if !self.door.disk().has_room() {
+            for (commit, bar) in batch.iter().zip(&mut barred) {
+                *bar = commit.ops.iter().any(batch::grows).then_some(CommitError::Full);
+            }
+        }
+        // Each turn bars one more commit, so there are at most as many turns as commits.
+        loop {
+            if let Some(why) = &self.broken {
+                return vec![Err(CommitError::Failed(why.clone())); batch.len()];
+            }
+            match self.attempt(batch, &barred) {
+                Attempt::Done(results) => return results,
+                Attempt::Without(at, fault) => barred[at] = Some(fault.into()),
+                Attempt::Failed(fault, witness, results) => {
+                    return match self.recover(witness) {
+                        Ok(true) => results,
+                        Ok(false) => vec![Err(fault.into()); batch.len()],
+                        Err(why) => {
+                            let why =
+                                format!("{fault}; then the database could not be opened again: {why}; restart kithd");
+                            self.broken = Some(why.clone());
+                            vec![Err(CommitError::Failed(why)); batch.len()]
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// Closes the database.
+    pub(super) fn close(self) {
+        self.door.close();
+    }
+
+    fn attempt(&mut self, batch: &[Commit], barred: &[Option<CommitError>]) -> Attempt {
+        let failed = |fault| Attempt::Failed(fault, None, Vec::new());
+        let tx = match self.door.begin_write().and_then(|tx| match tx {
+            Some(tx) => prepare(tx),
+            None => Err(Fault::Database(redb::Error::DatabaseClosed)),
+        }) {
+            Ok(tx) => tx,
+            Err(fault) => return failed(fault),
+        };
+        let mut results = Vec::with_capacity(batch.len());
+        let mut rows = Batch::new(&tx, &mut self.sealer);
+        for (at, commit) in batch.iter().enumerate() {
+            let result = match &barred[at] {
+                Some(error) => Ok(Err(error.clone())),
+                None => carry_out(&mut rows, commit),
+            };
+            match result {
+                Ok(result) => results.push(result),
+                Err(fault) if fault.is_of_database() => return failed(fault),
+                Err(fault) => return Attempt::Without(at, fault),
+            }
+        }
+        let witness = rows.into_witness();
+        if witness.is_none() {
+            // Nothing has changed: no fsync for a refusal. Dropping the transaction aborts it.
+            return Attempt::Done(results);
+        }
+        match tx.commit() {
+            Ok(()) => Attempt::Done(results),
+            Err(error) => Attempt::Failed(error.into(), witness, results),
+        }
+    }
+
+    /// After a failure: opens the database again and finds out whether the transaction is in it.
+    fn recover(&self, witness: Option<Witness>) -> Result<bool, Fault> {
+        self.door.reopen()?;
+        match witness {
+            Some(witness) => self.door.is_in(&witness),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Fsynced before `commit` returns; see the module documentation of the store for the rest.
+pub(super) fn prepare(mut tx: WriteTransaction) -> Result<WriteTransaction, Fault> {
+    tx.set_durability(Durability::Immediate).map_err(|error| Fault::Database(error.into()))?;
+    tx.set_quick_repair(true);
+    Ok(tx)
+}
+
+fn carry_out(rows: &mut Batch<'_>, commit: &Commit) -> Result<Result<(), CommitError>, Fault> {
+    let claims = rows.check(&commit.ops)?;
+    if claims.is_ok() {
+        for op in &commit.ops {
+            rows.apply(op)?;
+        }
+    }
+    Ok(claims)
+}

@@ -1,0 +1,235 @@
+//! The read side: pages from snapshots, while the writer goes on.
+
+use std::sync::Arc;
+
+use kith_crypto::identity::ClientId;
+use kith_engine::{Direction, Load, Loaded, MessageRecord, RequestError};
+use redb::ReadTransaction;
+
+use super::{
+    disk::Door,
+    fault::Fault,
+    rows::{Rows, Walk},
+    table::{self, Keys, Table},
+    value::{self, CursorRow, InboxRow, OutboxRow},
+};
+use crate::handle::{CallError, Read, Row};
+
+/// Rows in one page. A page of history fills several screens; more would hold the door open.
+pub const PAGE_ROWS_MAX: usize = 256;
+
+/// Bytes of sealed messages in one page. Holds the engine's window of 64 messages of the largest
+/// size, so that a load of the window is never cut; a D-Bus reply of this size is still small.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A sealed message of the largest size: a body of 12,288 bytes, and 212 for the rest.
+const MESSAGE_BYTES_MAX: usize = 12_500;
+/// The protocol's window of unacknowledged messages (docs/protocol.md §7).
+const WINDOW_MESSAGES: usize = 64;
+const _: () = assert!(WINDOW_MESSAGES * MESSAGE_BYTES_MAX <= PAGE_BYTES_MAX);
+
+/// Why a page could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The keys have been wiped, or the store is closed.
+    #[error("the store is locked")]
+    Locked,
+    /// There is no such contact.
+    #[error("there is no such contact")]
+    NoSuchPeer,
+    /// The store is damaged; the sentence says where and what is affected.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The store could not be read.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NoSuchPeer => Self::NoSuchPeer,
+            fault if fault.is_damage() => Self::Corrupt(fault.to_string()),
+            fault => Self::Failed(fault.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for CallError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Locked => Self::Locked,
+            ReadError::NoSuchPeer => Self::Request(RequestError::NotFound),
+            ReadError::Corrupt(text) => Self::Corrupt(text),
+            ReadError::Failed(text) => Self::Request(RequestError::Storage(text)),
+        }
+    }
+}
+
+/// Reads history, inbox and outbox. All clones lose their keys together.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    door: Arc<Door>,
+}
+
+impl Reader {
+    pub(super) fn new(door: Arc<Door>) -> Self {
+        Self { door }
+    }
+
+    /// Reads what the engine asks for. Waits for the disk: not for the async loop's own thread.
+    ///
+    /// An outbox is read in pages of at most [`PAGE_ROWS_MAX`] messages and [`PAGE_BYTES_MAX`]
+    /// bytes; up to 64 messages are never cut.
+    pub fn load(&self, load: Load) -> Loaded {
+        let loaded = self.page(|tx, keys| match load {
+            Load::Outbox { peer, after, count_max } => outbox(tx, keys, &peer, after, count_max).map(Loaded::Outbox),
+            Load::CountReceived { peer, after, up_to } => {
+                count_received(tx, keys, &peer, after, up_to).map(Loaded::Count)
+            }
+            Load::Message { peer, id } => {
+                let number = number(tx, keys, &peer)?;
+                tx.message_by_id(keys, number, &id).map(Loaded::Message)
+            }
+        });
+        loaded.unwrap_or_else(|error| Loaded::Failed(error.to_string()))
+    }
+
+    /// Reads one page: at most [`PAGE_ROWS_MAX`] rows, at most [`PAGE_BYTES_MAX`] bytes, but one
+    /// row at least; an empty page is the end. To go on, ask for what comes after the last row.
+    /// Waits for the disk: not for the async loop's own thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Locked`] after [`Reader::revoke`]; a damaged row fails the page it is in.
+    pub fn read(&self, read: Read) -> Result<Vec<Row>, ReadError> {
+        self.page(|tx, keys| match read {
+            Read::History { peer, after, count_max } => history(tx, keys, peer, after, count_max),
+            Read::Inbox { consumer, cursor, count_max } => inbox(tx, keys, &consumer, cursor, count_max),
+        })
+    }
+
+    /// Wipes the keys of all readers. Waits for pages that are being read, which takes
+    /// milliseconds; later reads fail.
+    pub fn revoke(&self) {
+        self.door.revoke();
+    }
+
+    fn page<T>(&self, read: impl FnOnce(&ReadTransaction, &Keys) -> Result<T, Fault>) -> Result<T, ReadError> {
+        let snapshot = self.door.snapshot()?.ok_or(ReadError::Locked)?;
+        let keys = snapshot.keys().ok_or(ReadError::Locked)?;
+        Ok(read(&snapshot.tx, keys)?)
+    }
+}
+
+/// What fits into one page.
+struct Page<T> {
+    rows: Vec<T>,
+    rows_max: usize,
+    bytes: usize,
+}
+
+impl<T> Page<T> {
+    fn new(rows_max: usize) -> Self {
+        Self { rows: Vec::new(), rows_max: rows_max.min(PAGE_ROWS_MAX), bytes: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= self.rows_max
+    }
+
+    /// Takes the row, unless it is one too many.
+    fn push(&mut self, bytes: usize, row: impl FnOnce() -> Result<T, Fault>) -> Result<Walk, Fault> {
+        if self.is_full() || (!self.rows.is_empty() && self.bytes + bytes > PAGE_BYTES_MAX) {
+            return Ok(Walk::Stop);
+        }
+        self.rows.push(row()?);
+        self.bytes += bytes;
+        Ok(if self.is_full() { Walk::Stop } else { Walk::On })
+    }
+}
+
+fn number(tx: &ReadTransaction, keys: &Keys, peer: &ClientId) -> Result<u32, Fault> {
+    tx.number_of(keys, peer)?.ok_or(Fault::NoSuchPeer)
+}
+
+fn history(tx: &ReadTransaction, keys: &Keys, peer: ClientId, after: u64, count_max: u32) -> Result<Vec<Row>, Fault> {
+    let number = number(tx, keys, &peer)?;
+    let mut page = Page::new(count_max as usize);
+    if let Some(first) = after.checked_add(1)
+        && !page.is_full()
+    {
+        tx.with_table(Table::Messages, |rows| {
+            rows.walk(&table::place_key(number, first), &table::place_key(number, u64::MAX), &mut |row_key, sealed| {
+                page.push(sealed.len(), || {
+                    let message = value::open(keys, row_key, sealed)?;
+                    Ok(Row { peer, inbox_seq: 0, message })
+                })
+            })
+        })?;
+    }
+    Ok(page.rows)
+}
+
+fn outbox(
+    tx: &ReadTransaction,
+    keys: &Keys,
+    peer: &ClientId,
+    after: u64,
+    count_max: usize,
+) -> Result<Vec<MessageRecord>, Fault> {
+    let number = number(tx, keys, peer)?;
+    let mut page = Page::new(count_max);
+    if let Some(first) = after.checked_add(1)
+        && !page.is_full()
+    {
+        tx.with_table(Table::Outbox, |rows| {
+            rows.walk(&table::place_key(number, first), &table::place_key(number, u64::MAX), &mut |row_key, sealed| {
+                let OutboxRow(seq) = value::open(keys, row_key, sealed)?;
+                let message = tx.message_at(keys, number, seq)?;
+                page.push(message.body.len(), || Ok(message))
+            })
+        })?;
+    }
+    Ok(page.rows)
+}
+
+/// Opens each message between the places, one at a time: who wrote it is sealed with it.
+fn count_received(tx: &ReadTransaction, keys: &Keys, peer: &ClientId, after: u64, up_to: u64) -> Result<u64, Fault> {
+    let number = number(tx, keys, peer)?;
+    let mut count = 0;
+    if let Some(first) = after.checked_add(1)
+        && first <= up_to
+    {
+        tx.with_table(Table::Messages, |rows| {
+            rows.walk(&table::place_key(number, first), &table::place_key(number, up_to), &mut |row_key, sealed| {
+                let message: MessageRecord = value::open(keys, row_key, sealed)?;
+                count += u64::from(message.direction == Direction::Incoming);
+                Ok(Walk::On)
+            })
+        })?;
+    }
+    Ok(count)
+}
+
+/// Skips what belonged to contacts that have been removed: their places point to nothing.
+fn inbox(tx: &ReadTransaction, keys: &Keys, consumer: &str, cursor: u64, count_max: u32) -> Result<Vec<Row>, Fault> {
+    let tag = keys.of(Table::Cursors).row_tag(consumer.as_bytes());
+    let stored = tx.get::<CursorRow>(keys, &tag)?.map_or(0, |row| row.0);
+    let mut page = Page::new(count_max as usize);
+    if let Some(first) = cursor.max(stored).checked_add(1)
+        && !page.is_full()
+    {
+        tx.with_table(Table::Inbox, |rows| {
+            rows.walk(&first.to_be_bytes(), &[u8::MAX; 8], &mut |row_key, sealed| {
+                let InboxRow { peer, number, seq } = value::open(keys, row_key, sealed)?;
+                let inbox_seq = row_key.try_into().map(u64::from_be_bytes).map_err(|_| Fault::Shape(Table::Inbox))?;
+                match tx.get::<MessageRecord>(keys, &table::place_key(number, seq))? {
+                    Some(message) => page.push(message.body.len(), || Ok(Row { peer, inbox_seq, message })),
+                    None => Ok(Walk::On),
+                }
+            })
+        })?;
+    }
+    Ok(page.rows)
+}

@@ -1,0 +1,107 @@
+//! Reading rows, the same for a snapshot and for the transaction that is being written.
+
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use super::{
+    fault::Fault,
+    table::{self, Keys, Table},
+    value::{self, IdRow, PeerRow, Stored},
+};
+use kith_crypto::identity::ClientId;
+use kith_engine::{MessageId, MessageRecord};
+
+/// Where rows are read from.
+pub(super) trait Rows {
+    /// Calls `then` with a table.
+    fn with_table<T>(&self, table: Table, then: impl FnOnce(&dyn Readable) -> Result<T, Fault>) -> Result<T, Fault>;
+
+    /// The record in a row, if there is one.
+    fn get<S: Stored>(&self, keys: &Keys, row_key: &[u8]) -> Result<Option<S>, Fault> {
+        self.with_table(S::TABLE, |table| {
+            let mut record = None;
+            table.row(row_key, &mut |sealed| {
+                record = Some(value::open(keys, row_key, sealed)?);
+                Ok(())
+            })?;
+            Ok(record)
+        })
+    }
+
+    /// The conversation number of a contact.
+    fn number_of(&self, keys: &Keys, peer: &ClientId) -> Result<Option<u32>, Fault> {
+        let tag = keys.of(Table::Peers).row_tag(peer.as_bytes());
+        Ok(self.get::<PeerRow>(keys, &tag)?.map(|row| row.0))
+    }
+
+    /// The message with an id in a conversation.
+    fn message_by_id(&self, keys: &Keys, number: u32, id: &MessageId) -> Result<Option<MessageRecord>, Fault> {
+        let tag = keys.of(Table::Ids).row_tag(&id.0);
+        match self.get::<IdRow>(keys, &table::tag_key(number, tag))? {
+            Some(IdRow(seq)) => self.message_at(keys, number, seq).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The message at a place that another row points to.
+    fn message_at(&self, keys: &Keys, number: u32, seq: u64) -> Result<MessageRecord, Fault> {
+        self.get(keys, &table::place_key(number, seq))?.ok_or(Fault::Missing(Table::Messages))
+    }
+}
+
+/// Whether a walk goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walk {
+    On,
+    Stop,
+}
+
+/// What a walk calls with each row: its key and its sealed value.
+pub(super) type Step<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<Walk, Fault>;
+
+/// A table that is open for reading.
+pub(super) trait Readable {
+    /// Calls `then` with the sealed value of a row, if there is one.
+    fn row(&self, row_key: &[u8], then: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault>;
+
+    /// Calls `then` with row key and sealed value of each row from `first` to `last`, inclusive,
+    /// in order. One row is in memory at a time.
+    fn walk(&self, first: &[u8], last: &[u8], then: Step<'_>) -> Result<(), Fault>;
+
+    /// The row key of the last row.
+    fn last_key(&self) -> Result<Option<Vec<u8>>, Fault>;
+}
+
+impl<T: ReadableTable<&'static [u8], &'static [u8]>> Readable for T {
+    fn row(&self, row_key: &[u8], then: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        match self.get(row_key)? {
+            Some(sealed) => then(sealed.value()),
+            None => Ok(()),
+        }
+    }
+
+    fn walk(&self, first: &[u8], last: &[u8], then: Step<'_>) -> Result<(), Fault> {
+        for row in self.range::<&[u8]>(first..=last)? {
+            let (row_key, sealed) = row?;
+            if then(row_key.value(), sealed.value())? == Walk::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last_key(&self) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.last()?.map(|(row_key, _)| row_key.value().to_vec()))
+    }
+}
+
+impl Rows for ReadTransaction {
+    fn with_table<T>(&self, table: Table, then: impl FnOnce(&dyn Readable) -> Result<T, Fault>) -> Result<T, Fault> {
+        then(&self.open_table(table.definition())?)
+    }
+}
+
+impl Rows for WriteTransaction {
+    fn with_table<T>(&self, table: Table, then: impl FnOnce(&dyn Readable) -> Result<T, Fault>) -> Result<T, Fault> {
+        then(&self.open_table(table.definition())?)
+    }
+}

@@ -1,0 +1,268 @@
+//! Making, finding and unlocking a store.
+
+use std::{fmt, io, sync::Arc};
+
+use getrandom::{SysRng, rand_core::UnwrapErr};
+use kith_crypto::{
+    identity::{ClientId, Identity},
+    vault::{self, DataKey, MasterKey},
+};
+use kith_engine::{Incarnation, ProfileRecord, StoredState};
+use redb::{Database, ReadableDatabase};
+
+use super::{
+    batch::Batch,
+    disk::{Disk, Door},
+    fault::Fault,
+    folder::Folder,
+    group,
+    header::{Header, HeaderError},
+    reader::Reader,
+    state,
+    table::{HEADER, HEADER_KEY, Keys, Table},
+    value::Sealer,
+    writer::Writer,
+};
+
+/// PBKDF2 iterations of a new store: a quarter of a second on a small board.
+const ITERATIONS: u32 = vault::ITERATIONS_MIN;
+
+/// What a data directory holds.
+#[derive(Debug)]
+pub enum Found {
+    /// No store yet: [`create`] makes one.
+    Empty,
+    /// A store, and no key to it yet.
+    Locked(LockedStore),
+}
+
+/// Why a store cannot even be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// A newer program wrote it. Nothing has been changed.
+    #[error("a newer version of kithd wrote this store; install that version again, nothing has been changed")]
+    Newer,
+    /// It is damaged; the sentence says where.
+    #[error("{0}")]
+    Corrupt(String),
+    /// It cannot be read.
+    #[error("cannot read the store: {0}")]
+    Failed(String),
+}
+
+/// Why a store stays locked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnlockError {
+    /// The secret does not open it. (Neither would the right one if the header is damaged.)
+    #[error("the secret does not open this store")]
+    WrongSecret,
+    /// The secret is right, but the store is damaged; the sentence says what is affected.
+    #[error("{0}")]
+    Corrupt(String),
+    /// It cannot be read.
+    #[error("cannot read the store: {0}")]
+    Failed(String),
+}
+
+/// Why no store was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// There is one already.
+    #[error("there is already a store in this data directory; unlock it, or wipe it first")]
+    Exists,
+    /// No space left on the device.
+    #[error("no space left on the device; nothing has been written")]
+    Full,
+    /// The file system refused.
+    #[error("cannot make the store: {0}")]
+    Io(#[from] io::Error),
+    /// The database or the vault failed.
+    #[error("cannot make the store: {0}")]
+    Failed(String),
+}
+
+/// A store whose secret has not been given. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct LockedStore {
+    disk: Disk,
+    header: Header,
+}
+
+/// An open store, to be taken apart into what the loop, the engine and the readers need.
+pub struct Store {
+    identity: Identity,
+    state: StoredState,
+    writer: Writer,
+    reader: Reader,
+}
+
+/// Looks for a store in a data directory. Reads its clear header only, and changes nothing,
+/// except that a file which a power cut has left is recovered first.
+///
+/// # Errors
+///
+/// [`OpenError::Newer`] if a newer program wrote the header.
+pub fn open(folder: &Folder) -> Result<Found, OpenError> {
+    match folder.store_file().try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(Found::Empty),
+        Err(error) => return Err(OpenError::Failed(error.to_string())),
+    }
+    let disk = Disk::of(folder);
+    let bytes = read_header(&disk)?;
+    match Header::parse(&bytes) {
+        Ok(header) => Ok(Found::Locked(LockedStore { disk, header })),
+        Err(HeaderError::Newer) => Err(OpenError::Newer),
+        Err(HeaderError::Damaged(what)) => {
+            Err(OpenError::Corrupt(format!("the store's header is damaged: {what}; restore the store from a backup")))
+        }
+    }
+}
+
+/// Makes a store in a data directory that has none, under this secret (the exact bytes that were
+/// typed), for this identity, with a random incarnation. PBKDF2 takes long: not for the async
+/// loop's own thread. A crash in between leaves no store, or this one.
+///
+/// # Errors
+///
+/// [`CreateError::Exists`] if there is one already; then nothing has been changed.
+pub fn create(folder: &Folder, secret: &[u8], identity: Identity, display_name: String) -> Result<Store, CreateError> {
+    if folder.store_file().try_exists()? {
+        return Err(CreateError::Exists);
+    }
+    let failed = |error: vault::VaultError| CreateError::Failed(error.to_string());
+    let mut rng = UnwrapErr(SysRng);
+    let (mut salt, mut incarnation) = ([0; 16], [0; 16]);
+    getrandom::fill(&mut salt).map_err(|error| CreateError::Failed(error.to_string()))?;
+    getrandom::fill(&mut incarnation).map_err(|error| CreateError::Failed(error.to_string()))?;
+
+    let client_id = identity.client_id();
+    let master = MasterKey::derive(secret, &client_id, &salt, ITERATIONS).map_err(failed)?;
+    let data = DataKey::generate(&mut rng);
+    let bound = Header::bound(&client_id, &salt, ITERATIONS);
+    let wrapped = data.wrap(&master.key_encryption_key(), &bound, &mut rng);
+    let header = Header { client_id, salt, iterations: ITERATIONS, wrapped };
+    let profile = ProfileRecord { display_name, incarnation: Incarnation(incarnation) };
+
+    let file = folder.make_new_file()?;
+    write_new(&Disk::at(folder, file), &header, &data, &identity, &profile).map_err(|fault| match fault {
+        Fault::Full => CreateError::Full,
+        fault => CreateError::Failed(fault.to_string()),
+    })?;
+    folder.publish_new_file()?;
+
+    LockedStore { disk: Disk::of(folder), header }
+        .open_with(&data)
+        .map_err(|error| CreateError::Failed(error.to_string()))
+}
+
+impl LockedStore {
+    /// Whose store it is.
+    pub fn client_id(&self) -> ClientId {
+        self.header.client_id
+    }
+
+    /// Opens the store with the exact bytes that were typed. PBKDF2 takes long: not for the async
+    /// loop's own thread. After an error it can be tried again.
+    ///
+    /// # Errors
+    ///
+    /// [`UnlockError::WrongSecret`] before anything but the header has been read;
+    /// [`UnlockError::Corrupt`] if identity, settings or contacts are damaged.
+    pub fn unlock(&self, secret: &[u8]) -> Result<Store, UnlockError> {
+        self.open_with(&self.data_key(secret)?)
+    }
+
+    pub(super) fn data_key(&self, secret: &[u8]) -> Result<DataKey, UnlockError> {
+        let header = &self.header;
+        let master = MasterKey::derive(secret, &header.client_id, &header.salt, header.iterations)
+            .map_err(|error| UnlockError::Failed(error.to_string()))?;
+        let bound = Header::bound(&header.client_id, &header.salt, header.iterations);
+        DataKey::unwrap(&master.key_encryption_key(), &bound, &header.wrapped).map_err(|_| UnlockError::WrongSecret)
+    }
+
+    pub(super) fn open_with(&self, data: &DataKey) -> Result<Store, UnlockError> {
+        let (identity, state, door, sealer) = self.open_door(data)?;
+        let writer = Writer::start(door.clone(), sealer).map_err(|error| UnlockError::Failed(error.to_string()))?;
+        Ok(Store { identity, state, writer, reader: Reader::new(door) })
+    }
+
+    /// The open database with both sides' keys, before there is a writer thread.
+    pub(super) fn open_door(&self, data: &DataKey) -> Result<(Identity, StoredState, Arc<Door>, Sealer), UnlockError> {
+        let client_id = &self.header.client_id;
+        let database = self.disk.open()?;
+        let reader_keys = Keys::derive(data, client_id);
+        let (identity, state) = load(&database, &reader_keys)?;
+        if identity.client_id() != *client_id {
+            return Err(Fault::Shape(Table::Own).into());
+        }
+        let door = Arc::new(Door::new(self.disk.clone(), database, reader_keys));
+        Ok((identity, state, door, Sealer::new(Keys::derive(data, client_id))))
+    }
+}
+
+impl Store {
+    /// The identity, what the engine starts with, and the two sides of the store.
+    pub fn into_parts(self) -> (Identity, StoredState, Writer, Reader) {
+        let Self { identity, state, writer, reader } = self;
+        (identity, state, writer, reader)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("client_id", &self.identity.client_id()).finish_non_exhaustive()
+    }
+}
+
+impl From<Fault> for UnlockError {
+    fn from(fault: Fault) -> Self {
+        if fault.is_damage() { Self::Corrupt(fault.to_string()) } else { Self::Failed(fault.to_string()) }
+    }
+}
+
+impl From<Fault> for OpenError {
+    fn from(fault: Fault) -> Self {
+        if fault.is_damage() { Self::Corrupt(fault.to_string()) } else { Self::Failed(fault.to_string()) }
+    }
+}
+
+fn load(database: &Database, keys: &Keys) -> Result<(Identity, StoredState), Fault> {
+    state::load(&database.begin_read()?, keys)
+}
+
+fn read_header(disk: &Disk) -> Result<Vec<u8>, Fault> {
+    let tx = match disk.open_read_only()? {
+        Some(database) => return header_row(&database),
+        None => disk.open()?,
+    };
+    header_row(&tx)
+}
+
+fn header_row(database: &impl ReadableDatabase) -> Result<Vec<u8>, Fault> {
+    let rows = database.begin_read()?.open_table(HEADER)?;
+    let row = redb::ReadableTable::get(&rows, HEADER_KEY)?;
+    row.map(|row| row.value().to_vec()).ok_or_else(|| Fault::Structure("the header is missing".to_owned()))
+}
+
+/// Fills an empty file: all tables, the header, the identity and the settings, in one transaction.
+fn write_new(
+    disk: &Disk,
+    header: &Header,
+    data: &DataKey,
+    identity: &Identity,
+    profile: &ProfileRecord,
+) -> Result<(), Fault> {
+    let database = disk.open()?;
+    let tx = group::prepare(database.begin_write()?)?;
+    for table in Table::ALL {
+        tx.open_table(table.definition())?;
+    }
+    tx.open_table(HEADER)?.insert(HEADER_KEY, header.encode().as_slice())?;
+    let mut sealer = Sealer::new(Keys::derive(data, &header.client_id));
+    let mut rows = Batch::new(&tx, &mut sealer);
+    rows.put_identity(identity)?;
+    rows.put_profile(profile)?;
+    tx.commit()?;
+    Ok(database.close()?)
+}

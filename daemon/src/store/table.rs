@@ -1,0 +1,142 @@
+//! The tables, their row keys and their sealing keys.
+//!
+//! Table names and row keys lie in the file in clear. So a row key holds only small local numbers
+//! and row tags, never an id, a name or a key that came from outside.
+
+use std::fmt;
+
+use kith_crypto::{
+    identity::ClientId,
+    vault::{DataKey, TableKey},
+};
+use redb::TableDefinition;
+
+/// How every table looks to redb: bytes to bytes.
+pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// The one table that is not sealed; its only row has an empty key.
+pub(super) const HEADER: Definition = TableDefinition::new("header");
+pub(super) const HEADER_KEY: &[u8] = &[];
+
+/// Rows of [`Table::Own`].
+pub(super) const IDENTITY_KEY: [u8; 1] = [1];
+pub(super) const PROFILE_KEY: [u8; 1] = [2];
+pub(super) const NEXT_CONVERSATION_KEY: [u8; 1] = [3];
+
+/// A sealed table (docs/protocol.md §8.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Own,
+    Peers,
+    Contacts,
+    Conversations,
+    Marks,
+    Messages,
+    Ids,
+    Keys,
+    Outbox,
+    Inbox,
+    Cursors,
+}
+
+impl Table {
+    pub(super) const ALL: [Self; 11] = [
+        Self::Own,
+        Self::Peers,
+        Self::Contacts,
+        Self::Conversations,
+        Self::Marks,
+        Self::Messages,
+        Self::Ids,
+        Self::Keys,
+        Self::Outbox,
+        Self::Inbox,
+        Self::Cursors,
+    ];
+
+    /// Those whose row keys begin with a conversation's number.
+    pub(super) const OF_CONVERSATION: [Self; 7] =
+        [Self::Contacts, Self::Conversations, Self::Marks, Self::Messages, Self::Ids, Self::Keys, Self::Outbox];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Peers => "peers",
+            Self::Contacts => "contacts",
+            Self::Conversations => "conversations",
+            Self::Marks => "marks",
+            Self::Messages => "messages",
+            Self::Ids => "ids",
+            Self::Keys => "keys",
+            Self::Outbox => "outbox",
+            Self::Inbox => "inbox",
+            Self::Cursors => "cursors",
+        }
+    }
+
+    pub(super) const fn definition(self) -> Definition {
+        TableDefinition::new(self.name())
+    }
+
+    /// What suffers if a row of it is damaged.
+    pub(super) const fn affects(self) -> &'static str {
+        match self {
+            Self::Own => "this device's identity or settings",
+            Self::Peers | Self::Contacts => "one contact",
+            Self::Conversations => "one conversation's counters",
+            Self::Marks => "how one contact's repeated messages are recognised",
+            Self::Messages => "one message",
+            Self::Ids => "finding one message by its id",
+            Self::Keys => "one idempotency key",
+            Self::Outbox => "one message that waits to be sent",
+            Self::Inbox => "one place in the inbox",
+            Self::Cursors => "one consumer's place in the inbox",
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One sealing key for each table.
+pub(super) struct Keys([TableKey; Table::ALL.len()]);
+
+impl Keys {
+    pub(super) fn derive(data: &DataKey, client_id: &ClientId) -> Self {
+        Self(Table::ALL.map(|table| data.table(client_id, table.name())))
+    }
+
+    pub(super) fn of(&self, table: Table) -> &TableKey {
+        &self.0[table as usize]
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+/// The row of a conversation.
+pub(super) fn conversation_key(number: u32) -> [u8; 4] {
+    number.to_be_bytes()
+}
+
+/// A place in a conversation: a sequence number, or an own message's number.
+pub(super) fn place_key(number: u32, place: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    key[4..].copy_from_slice(&place.to_be_bytes());
+    key
+}
+
+/// Something of a conversation that is found by its row tag.
+pub(super) fn tag_key(number: u32, tag: [u8; 16]) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    key[4..].copy_from_slice(&tag);
+    key
+}

@@ -1,0 +1,114 @@
+//! The write side: one thread, one queue in, one queue out.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use kith_engine::{Commit, CommitError, CommitId};
+use tokio::sync::mpsc;
+
+use super::{disk::Door, group::GroupCommit, value::Sealer};
+
+/// Commits that are submitted and whose completion has not been taken. The engine sends and
+/// receives at most 64 unacknowledged messages per session, so this serves sixteen peers that all
+/// send at full speed; with bodies of the largest size it is 12 MiB.
+const COMMITS_MAX: usize = 1024;
+
+/// Commits in one transaction. Bounds the pages that redb holds in memory until the fsync, and
+/// the time that the first of them waits for the last.
+const BATCH_COMMITS_MAX: usize = 256;
+
+/// The end of one commit.
+pub type Completion = (CommitId, Result<(), CommitError>);
+
+/// Why a commit was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Too many commits wait for the disk.
+    #[error("too many commits wait for the disk; try again when some have completed")]
+    Busy,
+    /// The writer has ended.
+    #[error("the store has been closed")]
+    Closed,
+}
+
+/// The loop's end of the write side.
+#[derive(Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Commit>,
+    completions: mpsc::Receiver<Completion>,
+    pending: usize,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    pub(super) fn start(door: Arc<Door>, sealer: Sealer) -> std::io::Result<Self> {
+        let (queue, commits) = mpsc::channel(COMMITS_MAX);
+        let (completed, completions) = mpsc::channel(COMMITS_MAX);
+        let group = GroupCommit::new(door, sealer);
+        let thread = thread::Builder::new().name("kith-store".to_owned()).spawn(|| work(group, commits, completed))?;
+        Ok(Self { queue, completions, pending: 0, thread })
+    }
+
+    /// Queues a commit. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Busy`] if 1,024 commits are pending. The commit is not taken then, and no
+    /// completion will come for it.
+    pub fn submit(&mut self, commit: Commit) -> Result<(), SubmitError> {
+        if self.pending == COMMITS_MAX {
+            return Err(SubmitError::Busy);
+        }
+        self.queue.try_send(commit).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+            mpsc::error::TrySendError::Closed(_) => SubmitError::Closed,
+        })?;
+        self.pending += 1;
+        Ok(())
+    }
+
+    /// The next completion, in the order in which the commits were submitted; `None` if the
+    /// writer has ended. Nothing is lost if the future is dropped.
+    pub async fn completed(&mut self) -> Option<Completion> {
+        let completion = self.completions.recv().await?;
+        self.pending = self.pending.saturating_sub(1);
+        Some(completion)
+    }
+
+    /// Writes what is queued, wipes the keys, closes the database, and returns the completions
+    /// that have not been taken. Waits for the disk: not for the async loop's own thread.
+    pub fn close(self) -> Vec<Completion> {
+        let Self { queue, mut completions, pending, thread } = self;
+        // The thread ends when the queue is empty and nobody can add to it. An error means that
+        // it panicked; there is nothing left to save then.
+        drop(queue);
+        let _ = thread.join();
+        let mut rest = Vec::with_capacity(pending);
+        while let Ok(completion) = completions.try_recv() {
+            rest.push(completion);
+        }
+        rest
+    }
+}
+
+/// The thread: writes until nobody can submit any more and the queue is empty.
+fn work(mut group: GroupCommit, mut commits: mpsc::Receiver<Commit>, completed: mpsc::Sender<Completion>) {
+    let mut batch = Vec::with_capacity(BATCH_COMMITS_MAX);
+    while let Some(first) = commits.blocking_recv() {
+        batch.push(first);
+        while batch.len() < BATCH_COMMITS_MAX
+            && let Ok(next) = commits.try_recv()
+        {
+            batch.push(next);
+        }
+        let results = group.write(&batch);
+        for (commit, result) in batch.drain(..).zip(results) {
+            // As many places as commits can be pending, so it is never full; closed means that
+            // nobody wants to know.
+            let _ = completed.try_send((commit.id, result));
+        }
+    }
+    group.close();
+}

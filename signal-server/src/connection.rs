@@ -1,0 +1,292 @@
+//! One device's connection: one task, from the challenge to the end.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use kith_crypto::version::Version;
+use kith_signal_protocol::limits::MESSAGE_BYTES_MAX;
+use kith_signal_protocol::{Challenge, Goodbye, GoodbyeReason, Login, ToDevice, ToServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+
+use crate::access_log::Change;
+use crate::budget::Budget;
+use crate::hub::{self, Hub};
+use crate::outbox::{Outbox, Waiting};
+use crate::registry::{Accepted, ConnectionId};
+
+/// Read buffer of a connection: the usual message; larger ones grow it. 128 KiB would be the default,
+/// and the largest part of a connection's memory.
+const READ_BUFFER_BYTES: usize = 1_024;
+
+/// Frames are gathered up to this before they are written.
+const WRITE_BUFFER_BYTES: usize = 16_384;
+
+/// Unwritten bytes at most; a bound for the library, the outbox's own is lower.
+const WRITE_BUFFER_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+
+/// Bytes that are read and thrown away after the close frame, so that it arrives: closing a
+/// socket with unread bytes would reset the connection.
+const DISCARD_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
+
+/// Serves a connection from its upgrade to its end.
+pub(crate) async fn serve(stream: TcpStream, read: &[u8], address: IpAddr, hub: Arc<Hub>) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    let socket = WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await;
+    let mut nonce = [0; 32];
+    if let Err(error) = getrandom::fill(&mut nonce) {
+        tracing::error!(%error, "no randomness for a challenge");
+        return;
+    }
+    let (id, outbox) = hub.connected();
+    let now = Instant::now();
+    let connection = Connection {
+        socket,
+        phase: Phase::Challenged { nonce, until: now + hub.deadlines.login },
+        hub,
+        id,
+        outbox,
+        address,
+        budget: Budget::new(),
+        started: now,
+        heard: now,
+        probed: None,
+    };
+    connection.run().await;
+}
+
+enum Phase {
+    /// Waiting for the login.
+    Challenged {
+        nonce: [u8; 32],
+        until: Instant,
+    },
+    Online,
+}
+
+struct Connection {
+    socket: WebSocketStream<TcpStream>,
+    phase: Phase,
+    hub: Arc<Hub>,
+    id: ConnectionId,
+    outbox: Arc<Outbox>,
+    address: IpAddr,
+    budget: Budget,
+    started: Instant,
+    /// When something last came.
+    heard: Instant,
+    /// When a sign of life was asked for.
+    probed: Option<Instant>,
+}
+
+/// Why a connection ends.
+enum End {
+    /// There is nobody to say anything to.
+    Gone,
+    /// With this close code.
+    Close(CloseCode),
+}
+
+impl Connection {
+    async fn run(mut self) {
+        if let Phase::Challenged { nonce, .. } = self.phase {
+            let challenge = Challenge { version: Version::OWN, nonce };
+            hub::push(&self.outbox, &ToDevice::Challenge(challenge));
+        }
+        let end = self.talk().await;
+        self.hub.disconnected(self.id);
+        if matches!(self.phase, Phase::Online) {
+            self.hub.access_log.write(Change::Offline, self.address);
+        }
+        if let End::Close(code) = end {
+            // On the heap: only this moment of a connection needs its buffers.
+            Box::pin(close(self.socket, code, self.hub.deadlines.close)).await;
+        }
+    }
+
+    async fn talk(&mut self) -> End {
+        let wake = sleep_until(self.next_deadline());
+        tokio::pin!(wake);
+        loop {
+            let outbox = Arc::clone(&self.outbox);
+            let wait_ms = self.budget.wait_ms(self.now_ms());
+            if wait_ms > 0 {
+                wake.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
+            }
+            let step = tokio::select! {
+                biased;
+                () = outbox.changed() => self.write().await,
+                read = self.socket.next(), if wait_ms == 0 => self.handle_read(read),
+                () = &mut wake => {
+                    let step = self.handle_deadline();
+                    wake.as_mut().reset(self.next_deadline());
+                    step
+                }
+            };
+            if let ControlFlow::Break(end) = step {
+                return end;
+            }
+            // A probe asks for an answer sooner than the deadline that is set.
+            let next = self.next_deadline();
+            if next < wake.deadline() {
+                wake.as_mut().reset(next);
+            }
+        }
+    }
+
+    /// Writes everything that waits, in as few writes as it takes.
+    async fn write(&mut self) -> ControlFlow<End> {
+        let waiting = self.outbox.take();
+        let close = waiting.close;
+        if waiting.probe && self.probed.is_none() {
+            self.probed = Some(Instant::now());
+        }
+        let outbox = Arc::clone(&self.outbox);
+        let written = tokio::select! {
+            biased;
+            written = timeout(self.hub.deadlines.write, write_all(&mut self.socket, waiting)) => written,
+            () = overflowed(&outbox) => return ControlFlow::Break(End::Close(CloseCode::Again)),
+        };
+        // Whatever came during the write has used up its notice.
+        outbox.recheck();
+        match (written, close) {
+            (Ok(Ok(())), None) => ControlFlow::Continue(()),
+            (Ok(Ok(())), Some(code)) => ControlFlow::Break(End::Close(code)),
+            (Ok(Err(_)) | Err(_), _) => ControlFlow::Break(End::Gone),
+        }
+    }
+
+    fn handle_read(&mut self, read: Option<Result<Message, Error>>) -> ControlFlow<End> {
+        self.heard = Instant::now();
+        self.probed = None;
+        self.budget.take(self.now_ms());
+        match read {
+            None => ControlFlow::Break(End::Gone),
+            Some(Ok(Message::Binary(bytes))) => self.handle_message(&bytes),
+            // The library answers pings and closes by itself.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => ControlFlow::Continue(()),
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => ControlFlow::Break(End::Close(CloseCode::Policy)),
+            Some(Err(Error::Capacity(_))) => ControlFlow::Break(End::Close(CloseCode::Size)),
+            Some(Err(Error::Protocol(_) | Error::Utf8(_))) => ControlFlow::Break(End::Close(CloseCode::Protocol)),
+            Some(Err(_)) => ControlFlow::Break(End::Gone),
+        }
+    }
+
+    fn handle_message(&mut self, bytes: &Bytes) -> ControlFlow<End> {
+        let message = match ToServer::decode(bytes) {
+            Ok(Some(message)) => message,
+            Ok(None) => return ControlFlow::Continue(()),
+            Err(_) => return ControlFlow::Break(End::Close(CloseCode::Policy)),
+        };
+        match (&self.phase, message) {
+            (Phase::Challenged { nonce, .. }, ToServer::Login(login)) => {
+                let nonce = *nonce;
+                self.log_in(&login, &nonce);
+                ControlFlow::Continue(())
+            }
+            (Phase::Challenged { .. }, _) => ControlFlow::Break(End::Close(CloseCode::Policy)),
+            (Phase::Online, message) => {
+                self.hub.received(self.id, message);
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    fn log_in(&mut self, login: &Login, nonce: &[u8; 32]) {
+        if !login.version.is_compatible(Version::OWN) {
+            let text = "this server speaks version 1 of the protocol";
+            self.refuse(GoodbyeReason::UnsupportedVersion, text);
+        } else if !self.hub.verifies(login, nonce) {
+            let text = "the login is not for a name of this server; compare the URL in the device \
+                        with server_names in the server's configuration";
+            self.refuse(GoodbyeReason::BadLogin, text);
+        } else if self.hub.logged_in(self.id, login.card.client_id(), login.instance) == Accepted::Yes {
+            self.phase = Phase::Online;
+            self.hub.access_log.write(Change::Online, self.address);
+        }
+    }
+
+    fn refuse(&self, reason: GoodbyeReason, text: &str) {
+        let goodbye = Goodbye { reason, text: text.to_owned(), retry_after_s: 0 };
+        hub::close(&self.outbox, Some(goodbye));
+    }
+
+    fn handle_deadline(&mut self) -> ControlFlow<End> {
+        let now = Instant::now();
+        if let Phase::Challenged { until, .. } = self.phase
+            && until <= now
+        {
+            self.refuse(GoodbyeReason::TooSlow, "the login did not come in time");
+            return ControlFlow::Continue(());
+        }
+        let idle = self.heard + self.hub.deadlines.idle <= now;
+        let mute = self.probed.is_some_and(|probed| probed + self.hub.deadlines.probe <= now);
+        if idle || mute { ControlFlow::Break(End::Gone) } else { ControlFlow::Continue(()) }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let mut next = self.heard + self.hub.deadlines.idle;
+        if let Some(probed) = self.probed {
+            next = next.min(probed + self.hub.deadlines.probe);
+        }
+        if let Phase::Challenged { until, .. } = self.phase {
+            next = next.min(until);
+        }
+        next
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+async fn write_all(socket: &mut WebSocketStream<TcpStream>, waiting: Waiting) -> Result<(), Error> {
+    for frame in waiting.frames {
+        socket.feed(Message::Binary(frame.into())).await?;
+    }
+    if waiting.probe {
+        socket.feed(Message::Ping(Bytes::new())).await?;
+    }
+    socket.flush().await
+}
+
+/// Ends when the outbox has overflowed while what was taken from it is still being written.
+async fn overflowed(outbox: &Outbox) {
+    while !outbox.has_overflowed() {
+        outbox.changed().await;
+    }
+}
+
+/// Sends a close frame and lets it arrive.
+async fn close(mut socket: WebSocketStream<TcpStream>, code: CloseCode, deadline: Duration) {
+    let linger = async {
+        let frame = CloseFrame { code, reason: "".into() };
+        socket.send(Message::Close(Some(frame))).await.ok()?;
+        let mut stream = socket.into_inner();
+        stream.shutdown().await.ok()?;
+        let mut discarded = 0;
+        let mut buffer = [0; 4_096];
+        while discarded < DISCARD_BYTES_MAX {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(bytes) => discarded += bytes,
+            }
+        }
+        Some(())
+    };
+    // Whoever does not take the frame in time does without it.
+    let _ = timeout(deadline, linger).await;
+}

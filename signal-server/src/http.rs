@@ -1,0 +1,75 @@
+//! The HTTP side: a health check, and the way into the WebSocket.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::TokioIo;
+use kith_signal_protocol::{PATH, SUBPROTOCOL};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use crate::connection;
+use crate::hub::Hub;
+
+/// The other end of a TCP connection.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    /// Its address, for the access log only.
+    pub(crate) address: IpAddr,
+    /// Its place among the connections; free again when the last task of the connection ends.
+    pub(crate) place: Arc<OwnedSemaphorePermit>,
+}
+
+/// All that this server answers.
+pub(crate) fn router(hub: Arc<Hub>) -> Router {
+    Router::new().route("/healthz", get(async || "ok\n")).route(PATH, get(device)).with_state(hub)
+}
+
+/// Turns a request into a device's connection.
+async fn device(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
+    if !names_subprotocol(request.headers()) {
+        let text = format!("connect with the WebSocket subprotocol {SUBPROTOCOL}\n");
+        return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    let mut response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(error) => {
+            let upgrade = [(UPGRADE, "websocket")];
+            return (StatusCode::UPGRADE_REQUIRED, upgrade, format!("{error}\n")).into_response();
+        }
+    };
+    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let Some(peer) = request.extensions_mut().remove::<Peer>() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        // The request's memory goes before the connection's long life.
+        drop(request);
+        let Ok(upgraded) = upgrade.await else { return };
+        // The accept loop hands hyper nothing else.
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            return;
+        };
+        connection::serve(parts.io.into_inner(), &parts.read_buf, peer.address, hub).await;
+        drop(peer.place);
+    });
+    response
+}
+
+fn names_subprotocol(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|name| name.trim() == SUBPROTOCOL)
+}
