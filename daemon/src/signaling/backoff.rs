@@ -46,9 +46,7 @@ impl Backoff {
 
     /// The next wait; `random` is uniform.
     pub(super) fn next(&mut self, pause: Pause, random: u64) -> Duration {
-        let ceiling = FIRST_MS
-            .saturating_mul(1 << self.failures.min(32))
-            .min(MAX_MS);
+        let ceiling = FIRST_MS.saturating_mul(1 << self.failures.min(32)).min(MAX_MS);
         self.failures = self.failures.saturating_add(1);
         Duration::from_millis(match pause {
             Pause::Soon => random % (ceiling + 1),
@@ -66,12 +64,7 @@ mod tests {
     use super::*;
 
     fn longest(backoff: &mut Backoff, pause: Pause) -> u64 {
-        let ceiling_of = |random| {
-            Backoff {
-                failures: backoff.failures,
-            }
-            .next(pause, random)
-        };
+        let ceiling_of = |random| Backoff { failures: backoff.failures }.next(pause, random);
         let longest = (0..=MAX_MS * 2).step_by(50).map(ceiling_of).max().unwrap();
         backoff.next(pause, 0);
         u64::try_from(longest.as_millis()).unwrap()
@@ -82,10 +75,7 @@ mod tests {
         let mut backoff = Backoff::default();
         let longest: Vec<_> = (0..9).map(|_| longest(&mut backoff, Pause::Soon)).collect();
         let near = |ms: u64, ceiling: u64| ms <= ceiling && ms + 50 >= ceiling;
-        for (n, ceiling) in [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000]
-            .into_iter()
-            .enumerate()
-        {
+        for (n, ceiling) in [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000].into_iter().enumerate() {
             assert!(near(longest[n], ceiling), "{longest:?}");
         }
         assert_eq!(backoff.next(Pause::Soon, 0), Duration::ZERO);

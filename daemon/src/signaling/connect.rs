@@ -35,9 +35,7 @@ pub enum ConnectError {
     #[error("the signaling server's name does not resolve; check the URL and the network")]
     Resolve(#[source] io::Error),
     /// No address answers.
-    #[error(
-        "the signaling server cannot be reached; check the network, the URL's port and the server"
-    )]
+    #[error("the signaling server cannot be reached; check the network, the URL's port and the server")]
     Reach(#[source] io::Error),
     /// The system has no certificates.
     #[error("this system has no certificate store; install ca-certificates")]
@@ -74,10 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// Connects; the caller bounds the time.
-pub(super) async fn connect(
-    endpoint: &Endpoint,
-    tls: &mut Option<Arc<ClientConfig>>,
-) -> Result<Socket, ConnectError> {
+pub(super) async fn connect(endpoint: &Endpoint, tls: &mut Option<Arc<ClientConfig>>) -> Result<Socket, ConnectError> {
     let stream = connect_tcp(endpoint).await?;
     // Small messages that somebody waits for.
     let _ = stream.set_nodelay(true);
@@ -88,12 +83,7 @@ pub(super) async fn connect(
         };
         let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| ConnectError::Setup)?;
         let connector = TlsConnector::from(config);
-        Box::new(
-            connector
-                .connect(name, stream)
-                .await
-                .map_err(ConnectError::Tls)?,
-        )
+        Box::new(connector.connect(name, stream).await.map_err(ConnectError::Tls)?)
     } else {
         Box::new(stream)
     };
@@ -101,9 +91,7 @@ pub(super) async fn connect(
 }
 
 async fn connect_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
-    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port))
-        .await
-        .map_err(ConnectError::Resolve)?;
+    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port)).await.map_err(ConnectError::Resolve)?;
     // Whatever the resolver makes of `localhost`, clear text for it stays here.
     let here = endpoint.names_loopback();
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -118,15 +106,9 @@ async fn connect_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
 }
 
 async fn upgrade(endpoint: &Endpoint, stream: Box<dyn Stream>) -> Result<Socket, ConnectError> {
-    let mut request = endpoint
-        .request
-        .as_str()
-        .into_client_request()
-        .map_err(|_| ConnectError::Setup)?;
+    let mut request = endpoint.request.as_str().into_client_request().map_err(|_| ConnectError::Setup)?;
     let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
-    request
-        .headers_mut()
-        .insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(BUFFER_BYTES)
@@ -135,9 +117,9 @@ async fn upgrade(endpoint: &Endpoint, stream: Box<dyn Stream>) -> Result<Socket,
     match client_async_with_config(request, stream, Some(config)).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(ConnectError::Http(response.status())),
-        Err(Error::Protocol(tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(
-            _,
-        ))) => Err(ConnectError::Subprotocol),
+        Err(Error::Protocol(tungstenite::error::ProtocolError::SecWebSocketSubProtocolError(_))) => {
+            Err(ConnectError::Subprotocol)
+        }
         Err(Error::Io(error)) => Err(ConnectError::Reach(error)),
         Err(other) => Err(ConnectError::WebSocket(Box::new(other))),
     }

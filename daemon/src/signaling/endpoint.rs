@@ -61,25 +61,15 @@ impl Endpoint {
             Some("ws") => (false, 80),
             _ => return Err(form()),
         };
-        let authority = uri
-            .authority()
-            .ok_or_else(form)?
-            .as_str()
-            .to_ascii_lowercase();
-        let bracketed = uri
-            .host()
-            .filter(|host| !host.is_empty())
-            .ok_or_else(form)?;
+        let authority = uri.authority().ok_or_else(form)?.as_str().to_ascii_lowercase();
+        let bracketed = uri.host().filter(|host| !host.is_empty()).ok_or_else(form)?;
         // A port that is empty or not a number parses as none.
         let port = match (uri.port_u16(), authority.len() > bracketed.len()) {
             (Some(port), _) if port != 0 => port,
             (None, false) => standard_port,
             _ => return Err(form()),
         };
-        let host = bracketed
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_ascii_lowercase();
+        let host = bracketed.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let scheme = if is_tls { "wss" } else { "ws" };
         let path = uri.path().trim_end_matches('/');
         Ok(Self {
@@ -104,10 +94,7 @@ impl Endpoint {
     /// Whether the host is this device by its name (RFC 6761 §6.3) or its address.
     pub(super) fn names_loopback(&self) -> bool {
         self.host == "localhost"
-            || self
-                .host
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.to_canonical().is_loopback())
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
     }
 }
 
@@ -120,10 +107,7 @@ mod tests {
         for (url, name) in [
             ("wss://Signal.Example.org", "signal.example.org"),
             ("wss://Signal.Example.org/", "signal.example.org"),
-            (
-                "WSS://signal.example.org:443/kith",
-                "signal.example.org:443",
-            ),
+            ("WSS://signal.example.org:443/kith", "signal.example.org:443"),
             ("ws://127.0.0.1:8080", "127.0.0.1:8080"),
             ("ws://[::1]:8080/", "[::1]:8080"),
         ] {
@@ -135,10 +119,7 @@ mod tests {
     fn the_path_goes_before_the_protocols_own() {
         let endpoint = Endpoint::parse("wss://signal.example.org/kith/").unwrap();
         assert_eq!(endpoint.request, "wss://signal.example.org/kith/v1/device");
-        assert_eq!(
-            (endpoint.host.as_str(), endpoint.port),
-            ("signal.example.org", 443)
-        );
+        assert_eq!((endpoint.host.as_str(), endpoint.port), ("signal.example.org", 443));
         let endpoint = Endpoint::parse("ws://[::1]:8080").unwrap();
         assert_eq!((endpoint.host.as_str(), endpoint.port), ("::1", 8080));
     }
@@ -165,26 +146,11 @@ mod tests {
     #[test]
     fn clear_text_stays_on_this_device_unless_allowed() {
         let permit = |url, allow| Endpoint::parse(url).unwrap().permit(allow);
-        for url in [
-            "ws://127.0.0.1:1",
-            "ws://[::1]:1",
-            "ws://localhost:1",
-            "wss://signal.example",
-        ] {
+        for url in ["ws://127.0.0.1:1", "ws://[::1]:1", "ws://localhost:1", "wss://signal.example"] {
             assert_eq!(permit(url, false), Ok(()), "{url}");
         }
-        for url in [
-            "ws://signal.example",
-            "ws://192.0.2.1",
-            "ws://localhost.example",
-        ] {
-            assert!(
-                permit(url, false)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("wss://"),
-                "{url}"
-            );
+        for url in ["ws://signal.example", "ws://192.0.2.1", "ws://localhost.example"] {
+            assert!(permit(url, false).unwrap_err().to_string().contains("wss://"), "{url}");
             assert_eq!(permit(url, true), Ok(()), "{url}");
         }
     }

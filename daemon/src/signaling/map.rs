@@ -12,24 +12,16 @@ use super::backoff::Pause;
 pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
     match message {
         SignalOut::Watch { add, remove } => {
-            let removals = remove.chunks(WATCH_IDS_MAX).map(|ids| protocol::Watch {
-                add: Vec::new(),
-                remove: ids.to_vec(),
-            });
-            let additions = add.chunks(WATCH_IDS_MAX).map(|ids| protocol::Watch {
-                add: ids.to_vec(),
-                remove: Vec::new(),
-            });
+            let removals =
+                remove.chunks(WATCH_IDS_MAX).map(|ids| protocol::Watch { add: Vec::new(), remove: ids.to_vec() });
+            let additions =
+                add.chunks(WATCH_IDS_MAX).map(|ids| protocol::Watch { add: ids.to_vec(), remove: Vec::new() });
             removals.chain(additions).map(ToServer::Watch).collect()
         }
         SignalOut::OpenInvite(token) => vec![ToServer::OpenInvite(token)],
         SignalOut::CloseInvite(token) => vec![ToServer::CloseInvite(token)],
         SignalOut::Relay { to, via, payload } => {
-            vec![ToServer::Relay(protocol::Relay {
-                to,
-                via: via_out(via),
-                payload,
-            })]
+            vec![ToServer::Relay(protocol::Relay { to, via: via_out(via), payload })]
         }
         SignalOut::RequestIce => vec![ToServer::IceRequest],
     }
@@ -42,15 +34,10 @@ pub(super) fn to_engine(message: ToDevice) -> Option<Signal> {
         ToDevice::Goodbye(goodbye) => Signal::Refused(refused_by(goodbye.reason)),
         ToDevice::Intruder => Signal::Intruder,
         ToDevice::Notice(notice) => Signal::Notice(notice_in(notice)),
-        ToDevice::Presence(presence) => Signal::Presence {
-            peer: presence.peer,
-            online: presence.online,
-        },
-        ToDevice::Relayed(relayed) => Signal::Relayed {
-            from: relayed.from,
-            via: via_in(relayed.via),
-            payload: relayed.payload,
-        },
+        ToDevice::Presence(presence) => Signal::Presence { peer: presence.peer, online: presence.online },
+        ToDevice::Relayed(relayed) => {
+            Signal::Relayed { from: relayed.from, via: via_in(relayed.via), payload: relayed.payload }
+        }
         ToDevice::Undelivered(undelivered) => Signal::Undelivered {
             to: undelivered.to,
             via: via_in(undelivered.via),
@@ -75,10 +62,7 @@ pub(super) fn notice_in(notice: protocol::Notice) -> engine::LoggingNotice {
         protocol::LoggingMode::Disabled => engine::LoggingMode::Disabled,
         protocol::LoggingMode::Debug => engine::LoggingMode::Debug,
     };
-    engine::LoggingNotice {
-        mode,
-        text: notice.text,
-    }
+    engine::LoggingNotice { mode, text: notice.text }
 }
 
 pub(super) fn refused_by(reason: GoodbyeReason) -> engine::RefusedBy {
@@ -97,12 +81,9 @@ pub(super) fn refused_by(reason: GoodbyeReason) -> engine::RefusedBy {
 /// When to come back after a goodbye.
 pub(super) fn pause(goodbye: &protocol::Goodbye) -> Pause {
     match (goodbye.retry_after_s, refused_by(goodbye.reason)) {
-        (
-            0,
-            engine::RefusedBy::BadLogin
-            | engine::RefusedBy::IdentityInUse
-            | engine::RefusedBy::Version,
-        ) => Pause::Refused,
+        (0, engine::RefusedBy::BadLogin | engine::RefusedBy::IdentityInUse | engine::RefusedBy::Version) => {
+            Pause::Refused
+        }
         (0, engine::RefusedBy::Busy) => Pause::Soon,
         (after_s, _) => Pause::Asked { after_s },
     }
@@ -123,11 +104,7 @@ fn via_out(via: engine::Via) -> protocol::Via {
 }
 
 fn ice_server(server: protocol::IceServer) -> engine::IceServer {
-    engine::IceServer {
-        urls: server.urls,
-        username: server.username,
-        password: server.password,
-    }
+    engine::IceServer { urls: server.urls, username: server.username, password: server.password }
 }
 
 #[cfg(test)]
@@ -139,10 +116,7 @@ mod tests {
     #[test]
     fn a_watch_list_of_any_length_fits_into_messages() {
         let ids = vec![ClientId::from_bytes([1; 20]); 4_096];
-        let messages = to_server(SignalOut::Watch {
-            add: ids.clone(),
-            remove: ids[..1].to_vec(),
-        });
+        let messages = to_server(SignalOut::Watch { add: ids.clone(), remove: ids[..1].to_vec() });
         let counts: Vec<_> = messages
             .iter()
             .map(|message| match message {
@@ -156,29 +130,14 @@ mod tests {
 
     #[test]
     fn an_empty_watch_is_no_message() {
-        assert!(
-            to_server(SignalOut::Watch {
-                add: Vec::new(),
-                remove: Vec::new()
-            })
-            .is_empty()
-        );
+        assert!(to_server(SignalOut::Watch { add: Vec::new(), remove: Vec::new() }).is_empty());
     }
 
     #[test]
     fn a_goodbye_says_when_to_come_back() {
-        let of = |reason, retry_after_s| {
-            pause(&protocol::Goodbye {
-                reason,
-                text: String::new(),
-                retry_after_s,
-            })
-        };
+        let of = |reason, retry_after_s| pause(&protocol::Goodbye { reason, text: String::new(), retry_after_s });
         assert_eq!(of(GoodbyeReason::BadLogin, 0), Pause::Refused);
-        assert_eq!(
-            of(GoodbyeReason::IdentityInUse, 10),
-            Pause::Asked { after_s: 10 }
-        );
+        assert_eq!(of(GoodbyeReason::IdentityInUse, 10), Pause::Asked { after_s: 10 });
         assert_eq!(of(GoodbyeReason::ShuttingDown, 0), Pause::Soon);
         assert_eq!(of(GoodbyeReason::Other(99), 0), Pause::Soon);
     }

@@ -67,13 +67,7 @@ impl Client {
     pub fn send(&self, message: SignalOut) -> bool {
         match self.online.load(Ordering::Acquire) {
             0 => false,
-            connection => self
-                .queue
-                .try_send(Queued {
-                    connection,
-                    message,
-                })
-                .is_ok(),
+            connection => self.queue.try_send(Queued { connection, message }).is_ok(),
         }
     }
 
@@ -88,10 +82,7 @@ impl Client {
 ///
 /// # Errors
 /// The URL cannot be used, or would carry signaling in clear text over a network.
-pub fn spawn(
-    settings: Settings,
-    identity: Arc<Identity>,
-) -> Result<(Client, mpsc::Receiver<Signal>), EndpointError> {
+pub fn spawn(settings: Settings, identity: Arc<Identity>) -> Result<(Client, mpsc::Receiver<Signal>), EndpointError> {
     spawn_with(settings, identity, Timing::default(), None)
 }
 
@@ -130,15 +121,7 @@ fn spawn_with(
             () = task.run() => {}
         }
     });
-    Ok((
-        Client {
-            queue,
-            online,
-            trouble,
-            _stop: stop,
-        },
-        receiver,
-    ))
+    Ok((Client { queue, online, trouble, _stop: stop }, receiver))
 }
 
 #[cfg(test)]

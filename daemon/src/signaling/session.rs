@@ -10,9 +10,7 @@ use kith_crypto::identity::{Identity, LoginChallenge};
 use kith_crypto::version::Version;
 use kith_engine::{RefusedBy, Signal, SignalOut};
 use kith_signal_protocol::limits::PING_MS;
-use kith_signal_protocol::{
-    Challenge, Goodbye, Instance, Login, ProtocolError, ToDevice, ToServer, Welcome,
-};
+use kith_signal_protocol::{Challenge, Goodbye, Instance, Login, ProtocolError, ToDevice, ToServer, Welcome};
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -102,10 +100,7 @@ enum End {
 
 impl<T: Into<Trouble>> From<T> for End {
     fn from(trouble: T) -> Self {
-        Self::Later {
-            trouble: trouble.into(),
-            pause: Pause::Soon,
-        }
+        Self::Later { trouble: trouble.into(), pause: Pause::Soon }
     }
 }
 
@@ -189,10 +184,7 @@ impl Task {
         };
         if !challenge.version.is_compatible(Version::OWN) {
             let trouble = Trouble::Version(challenge.version.major);
-            return Err(End::Later {
-                trouble,
-                pause: Pause::Refused,
-            });
+            return Err(End::Later { trouble, pause: Pause::Refused });
         }
         let login = self.login(&challenge).encode().map_err(protocol)?;
         socket.send(Message::binary(login)).await.map_err(lost)?;
@@ -204,10 +196,7 @@ impl Task {
     }
 
     fn login(&self, challenge: &Challenge) -> ToServer {
-        let signed = LoginChallenge {
-            server_name: &self.endpoint.server_name,
-            nonce: &challenge.nonce,
-        };
+        let signed = LoginChallenge { server_name: &self.endpoint.server_name, nonce: &challenge.nonce };
         ToServer::Login(Box::new(Login {
             version: Version::OWN,
             card: self.identity.card().clone(),
@@ -273,11 +262,7 @@ impl Task {
         let writing = async {
             let mut next = Some(first);
             for _ in 0..BATCH_MAX {
-                let Some(Queued {
-                    connection,
-                    message,
-                }) = next.take()
-                else {
+                let Some(Queued { connection, message }) = next.take() else {
                     break;
                 };
                 // What an older connection left behind is not for this one.
@@ -293,10 +278,7 @@ impl Task {
             }
             socket.flush().await
         };
-        timeout(self.timing.write, writing)
-            .await
-            .map_err(|_| Trouble::Silent)?
-            .map_err(lost)
+        timeout(self.timing.write, writing).await.map_err(|_| Trouble::Silent)?.map_err(lost)
     }
 
     async fn emit(&self, signal: Signal) -> Result<(), End> {
@@ -307,21 +289,13 @@ impl Task {
         match trouble {
             Trouble::Refused { reason, .. } => self.emit(Signal::Refused(*reason)).await,
             Trouble::Version(_) => self.emit(Signal::Refused(RefusedBy::Version)).await,
-            Trouble::Connect(_)
-            | Trouble::Protocol(_)
-            | Trouble::Lost(_)
-            | Trouble::Silent
-            | Trouble::Random => Ok(()),
+            Trouble::Connect(_) | Trouble::Protocol(_) | Trouble::Lost(_) | Trouble::Silent | Trouble::Random => Ok(()),
         }
     }
 
     /// Keeps what is wrong for whoever asks; the log gets it when it changes.
     fn tell(&self, trouble: Trouble) {
-        let is_new = self
-            .trouble
-            .borrow()
-            .as_ref()
-            .is_none_or(|known| known.to_string() != trouble.to_string());
+        let is_new = self.trouble.borrow().as_ref().is_none_or(|known| known.to_string() != trouble.to_string());
         if is_new {
             tracing::warn!("{trouble}");
         }
@@ -351,13 +325,7 @@ async fn hear(socket: &mut Socket) -> Result<ToDevice, End> {
 fn refused(goodbye: Goodbye) -> End {
     let pause = map::pause(&goodbye);
     let reason = map::refused_by(goodbye.reason);
-    End::Later {
-        trouble: Trouble::Refused {
-            reason,
-            text: goodbye.text,
-        },
-        pause,
-    }
+    End::Later { trouble: Trouble::Refused { reason, text: goodbye.text }, pause }
 }
 
 fn lost(error: Error) -> End {

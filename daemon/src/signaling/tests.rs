@@ -9,9 +9,7 @@ use kith_crypto::identity::Identity;
 use kith_crypto::version::Version;
 use kith_engine::{LoggingMode, RefusedBy, Signal, SignalOut, Via};
 use kith_signal::{Config, Server};
-use kith_signal_protocol::{
-    Challenge, LoggingMode as Mode, Notice, SUBPROTOCOL, ToDevice, Welcome,
-};
+use kith_signal_protocol::{Challenge, LoggingMode as Mode, Notice, SUBPROTOCOL, ToDevice, Welcome};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::copy_bidirectional;
@@ -47,11 +45,7 @@ async fn serve(listen: &str, more: &str) -> Running {
     let task = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running {
-        address,
-        stop,
-        task,
-    }
+    Running { address, stop, task }
 }
 
 impl Running {
@@ -73,11 +67,7 @@ fn identity(seed: u8) -> Arc<Identity> {
 }
 
 fn settings(url: String, instance: u8) -> Settings {
-    Settings {
-        url,
-        allow_plain: false,
-        instance: [instance; 16],
-    }
+    Settings { url, allow_plain: false, instance: [instance; 16] }
 }
 
 fn client(url: String, seed: u8) -> (Client, mpsc::Receiver<Signal>) {
@@ -98,10 +88,7 @@ async fn connected(events: &mut mpsc::Receiver<Signal>) {
 /// What the client says is wrong, once it does.
 async fn trouble(client: &Client) -> Arc<Trouble> {
     let mut changes = client.trouble.clone();
-    let trouble = timeout(PATIENCE, changes.wait_for(Option::is_some))
-        .await
-        .unwrap()
-        .unwrap();
+    let trouble = timeout(PATIENCE, changes.wait_for(Option::is_some)).await.unwrap().unwrap();
     trouble.clone().unwrap()
 }
 
@@ -114,63 +101,23 @@ async fn two_devices_find_each_other_and_pass_payloads() {
     connected(&mut b_events).await;
     assert!(a.trouble().is_none());
     let (a_id, b_id) = (identity(1).client_id(), identity(2).client_id());
-    assert!(a.send(SignalOut::Watch {
-        add: vec![b_id],
-        remove: Vec::new()
-    }));
-    assert!(b.send(SignalOut::Watch {
-        add: vec![a_id],
-        remove: Vec::new()
-    }));
-    assert_eq!(
-        next(&mut a_events).await,
-        Signal::Presence {
-            peer: b_id,
-            online: true
-        }
-    );
-    assert_eq!(
-        next(&mut b_events).await,
-        Signal::Presence {
-            peer: a_id,
-            online: true
-        }
-    );
+    assert!(a.send(SignalOut::Watch { add: vec![b_id], remove: Vec::new() }));
+    assert!(b.send(SignalOut::Watch { add: vec![a_id], remove: Vec::new() }));
+    assert_eq!(next(&mut a_events).await, Signal::Presence { peer: b_id, online: true });
+    assert_eq!(next(&mut b_events).await, Signal::Presence { peer: a_id, online: true });
     let payload = b"sealed".to_vec();
-    assert!(a.send(SignalOut::Relay {
-        to: b_id,
-        via: Via::Contact,
-        payload: payload.clone()
-    }));
-    let relayed = Signal::Relayed {
-        from: a_id,
-        via: Via::Contact,
-        payload,
-    };
+    assert!(a.send(SignalOut::Relay { to: b_id, via: Via::Contact, payload: payload.clone() }));
+    let relayed = Signal::Relayed { from: a_id, via: Via::Contact, payload };
     assert_eq!(next(&mut b_events).await, relayed);
     assert!(a.send(SignalOut::RequestIce));
     assert!(matches!(next(&mut a_events).await, Signal::Ice(_)));
     let via = Via::Invite([7; 16]);
-    assert!(a.send(SignalOut::Relay {
-        to: b_id,
-        via,
-        payload: Vec::new()
-    }));
-    let undelivered = Signal::Undelivered {
-        to: b_id,
-        via,
-        no_such_invite: true,
-    };
+    assert!(a.send(SignalOut::Relay { to: b_id, via, payload: Vec::new() }));
+    let undelivered = Signal::Undelivered { to: b_id, via, no_such_invite: true };
     assert_eq!(next(&mut a_events).await, undelivered);
     // Dropping the client takes the device off the server.
     drop(b);
-    assert_eq!(
-        next(&mut a_events).await,
-        Signal::Presence {
-            peer: b_id,
-            online: false
-        }
-    );
+    assert_eq!(next(&mut a_events).await, Signal::Presence { peer: b_id, online: false });
     assert_eq!(b_events.recv().await, None);
 }
 
@@ -197,10 +144,7 @@ async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
         free.local_addr().unwrap().to_string()
     };
     let (client, mut events) = client(format!("ws://{address}"), 1);
-    assert!(matches!(
-        *trouble(&client).await,
-        Trouble::Connect(ConnectError::Reach(_))
-    ));
+    assert!(matches!(*trouble(&client).await, Trouble::Connect(ConnectError::Reach(_))));
     let _server = serve(&address, "").await;
     connected(&mut events).await;
     assert!(client.trouble().is_none());
@@ -212,10 +156,7 @@ async fn a_second_instance_is_refused_and_the_first_is_told() {
     let (_first, mut first_events) = client(server.url(), 1);
     connected(&mut first_events).await;
     let (second, mut events) = spawn(settings(server.url(), 9), identity(1)).unwrap();
-    assert_eq!(
-        next(&mut events).await,
-        Signal::Refused(RefusedBy::IdentityInUse)
-    );
+    assert_eq!(next(&mut events).await, Signal::Refused(RefusedBy::IdentityInUse));
     assert_eq!(next(&mut first_events).await, Signal::Intruder);
     assert!(!second.send(SignalOut::RequestIce));
 }
@@ -224,10 +165,7 @@ async fn a_second_instance_is_refused_and_the_first_is_told() {
 async fn a_server_under_another_name_refuses_the_login_and_says_what_to_compare() {
     let server = serve("127.0.0.1:0", "server_names = [\"signal.example\"]").await;
     let (client, mut events) = client(server.url(), 1);
-    assert_eq!(
-        next(&mut events).await,
-        Signal::Refused(RefusedBy::BadLogin)
-    );
+    assert_eq!(next(&mut events).await, Signal::Refused(RefusedBy::BadLogin));
     assert!(trouble(&client).await.to_string().contains("server_names"));
 }
 
@@ -236,10 +174,7 @@ async fn a_web_server_is_told_apart_from_a_signaling_server() {
     let server = serve("127.0.0.1:0", "").await;
     let (client, _events) = client(format!("{}/elsewhere", server.url()), 1);
     let trouble = trouble(&client).await;
-    assert!(
-        matches!(*trouble, Trouble::Connect(ConnectError::Http(_))),
-        "{trouble:?}"
-    );
+    assert!(matches!(*trouble, Trouble::Connect(ConnectError::Http(_))), "{trouble:?}");
 }
 
 #[tokio::test]
@@ -254,52 +189,31 @@ async fn fake_server(listener: &TcpListener) -> WebSocketStream<TcpStream> {
     #[expect(clippy::result_large_err, reason = "the library's signature")]
     let name = |_: &Request, mut response: Response| {
         let subprotocol = SUBPROTOCOL.parse().unwrap();
-        response
-            .headers_mut()
-            .insert("sec-websocket-protocol", subprotocol);
+        response.headers_mut().insert("sec-websocket-protocol", subprotocol);
         Ok(response)
     };
     accept_hdr_async(stream, name).await.unwrap()
 }
 
 async fn say(socket: &mut WebSocketStream<TcpStream>, message: &ToDevice) {
-    socket
-        .send(Message::binary(message.encode().unwrap()))
-        .await
-        .unwrap();
+    socket.send(Message::binary(message.encode().unwrap())).await.unwrap();
 }
 
 fn challenge(major: u8) -> ToDevice {
-    let version = Version {
-        major,
-        ..Version::OWN
-    };
-    ToDevice::Challenge(Challenge {
-        version,
-        nonce: [0; 32],
-    })
+    let version = Version { major, ..Version::OWN };
+    ToDevice::Challenge(Challenge { version, nonce: [0; 32] })
 }
 
 fn welcome() -> ToDevice {
-    let notice = Notice {
-        mode: Mode::Disabled,
-        text: String::new(),
-    };
-    ToDevice::Welcome(Welcome {
-        version: Version::OWN,
-        notice,
-    })
+    let notice = Notice { mode: Mode::Disabled, text: String::new() };
+    ToDevice::Welcome(Welcome { version: Version::OWN, notice })
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_pings_is_left() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    let timing = Timing {
-        ping: SOON,
-        answer: SOON,
-        ..Timing::default()
-    };
+    let timing = Timing { ping: SOON, answer: SOON, ..Timing::default() };
     let (client, mut events) = spawn_with(settings(url, 0), identity(1), timing, None).unwrap();
     let mut socket = fake_server(&listener).await;
     say(&mut socket, &challenge(Version::OWN.major)).await;
@@ -315,10 +229,7 @@ async fn a_server_that_does_not_answer_pings_is_left() {
 async fn a_server_that_answers_pings_is_kept() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    let timing = Timing {
-        ping: Duration::from_millis(1),
-        ..Timing::default()
-    };
+    let timing = Timing { ping: Duration::from_millis(1), ..Timing::default() };
     let (client, mut events) = spawn_with(settings(url, 0), identity(1), timing, None).unwrap();
     let mut socket = fake_server(&listener).await;
     say(&mut socket, &challenge(Version::OWN.major)).await;
@@ -403,8 +314,5 @@ async fn wss_works_with_a_certificate_that_is_trusted_and_not_with_another() {
     connected(&mut events).await;
     let (stranger, _events) = start(RootCertStore::empty());
     let trouble = trouble(&stranger).await;
-    assert!(
-        matches!(*trouble, Trouble::Connect(ConnectError::Tls(_))),
-        "{trouble:?}"
-    );
+    assert!(matches!(*trouble, Trouble::Connect(ConnectError::Tls(_))), "{trouble:?}");
 }
