@@ -40,12 +40,16 @@ const FAILED_AFTER: Duration = Duration::from_secs(5);
 /// How often a path is probed: also keeps NAT bindings open.
 const KEEPALIVE: Duration = Duration::from_millis(500);
 
-/// How often a pair of candidates is tried while there is no path; the library's default.
+/// How often every pair of candidates is tried while there is no path; the library's default.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The same where all paths lead over a relay. There are few pairs then, and the first check is
+/// usually lost: the other side's relay lets it in only after that side has sent one, too.
+const RELAY_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often a pair is tried before it is given up. The default, 7, gives up after 1.4 s, which
 /// a slow signaling server may take for the answer; this outlasts the 6.5 s after which ICE fails.
-const CHECKS_MAX: u16 = 40;
+const CHECKS_MAX: u16 = 150;
 
 /// How long a direct path may still win over a relayed one: a few rounds of checks through NAT.
 /// The default is 2 s, which each link that does need the relay would wait.
@@ -245,17 +249,19 @@ fn settings(relay_only: bool) -> SettingEngine {
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_network_types(vec![NetworkType::Udp4, NetworkType::Udp6])
         .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
-        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))
         .with_sctp_max_receive_buffer_size(RECEIVE_BUFFER_BYTES);
-    if relay_only {
+    let settings = if relay_only {
         // Every path is relayed: there is nothing to wait for.
         settings
+            .with_ice_connection_attempts(Some(RELAY_CHECK_INTERVAL), Some(CHECKS_MAX))
             .with_relay_acceptance_min_wait(Some(Duration::ZERO))
             .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
-            .build()
     } else {
-        settings.with_relay_acceptance_min_wait(Some(RELAY_WAIT)).build()
-    }
+        settings
+            .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS_MAX))
+            .with_relay_acceptance_min_wait(Some(RELAY_WAIT))
+    };
+    settings.build()
 }
 
 fn path_of(pair: &RTCIceCandidatePair, remote_relays: &BTreeSet<SocketAddr>) -> LinkPath {
