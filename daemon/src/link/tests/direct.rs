@@ -1,6 +1,9 @@
 //! Links that find a direct path.
 
-use tokio::time::Instant;
+use std::collections::VecDeque;
+use std::future::pending;
+
+use tokio::time::{Instant, sleep_until};
 
 use super::*;
 use crate::link::{MESSAGE_BYTES_MAX, OUTGOING_MESSAGES_MAX};
@@ -242,4 +245,35 @@ async fn a_link_that_is_not_answered_goes_down() {
     assert_eq!(side.down().await, "the other side did not answer within 15 s");
     let mut side = Side::open(LinkRole::Answerer);
     assert_eq!(side.down().await, "the other side did not answer within 15 s");
+}
+
+#[tokio::test]
+async fn a_signaling_server_far_away_costs_its_own_time_and_little_more() {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let mut pair = Pair::open(&Ice::default(), false);
+        let since = Instant::now();
+        let latency = Duration::from_millis(20);
+        let mut on_the_way: VecDeque<(Instant, Who, Negotiation)> = VecDeque::new();
+        let mut ups = 0;
+        while ups < 2 {
+            let due = on_the_way.front().map(|(at, ..)| *at);
+            tokio::select! {
+                () = async { match due { Some(due) => sleep_until(due).await, None => pending().await } } => {
+                    let (_, to, words) = on_the_way.pop_front().unwrap();
+                    pair.side(to).links.negotiate(LINK, words);
+                }
+                report = pair.offerer.report() => match report {
+                    LinkReport::Event(LinkEvent::Local(words)) => on_the_way.push_back((Instant::now() + latency, Who::Answerer, words)),
+                    report => { up_of(report); ups += 1; }
+                },
+                report = pair.answerer.report() => match report {
+                    LinkReport::Event(LinkEvent::Local(words)) => on_the_way.push_back((Instant::now() + latency, Who::Offerer, words)),
+                    report => { up_of(report); ups += 1; }
+                },
+            }
+        }
+        times.push(since.elapsed());
+    }
+    eprintln!("set-up with 20 ms of signaling each way: {times:?}");
 }
