@@ -1,6 +1,5 @@
 //! One device's connection: one task, from the challenge to the end.
 
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use crate::access_log::Change;
 use crate::budget::Budget;
+use crate::http::Peer;
 use crate::hub::{self, Hub};
 use crate::outbox::{Outbox, Waiting};
 use crate::registry::{Accepted, ConnectionId};
@@ -37,37 +37,6 @@ const WRITE_BUFFER_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
 /// socket with unread bytes would reset the connection.
 const DISCARD_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
-/// Serves a connection from its upgrade to its end.
-pub(crate) async fn serve(stream: TcpStream, read: &[u8], address: IpAddr, hub: Arc<Hub>) {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let socket = WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await;
-    let mut nonce = [0; 32];
-    if let Err(error) = getrandom::fill(&mut nonce) {
-        tracing::error!(%error, "no randomness for a challenge");
-        return;
-    }
-    let (id, outbox) = hub.connected();
-    let now = Instant::now();
-    let connection = Connection {
-        socket,
-        phase: Phase::Challenged { nonce, until: now + hub.deadlines.login },
-        hub,
-        id,
-        outbox,
-        address,
-        budget: Budget::new(),
-        started: now,
-        heard: now,
-        probed: None,
-    };
-    connection.run().await;
-}
-
 enum Phase {
     /// Waiting for the login.
     Challenged {
@@ -77,13 +46,14 @@ enum Phase {
     Online,
 }
 
-struct Connection {
+/// One device's connection.
+pub(crate) struct Connection {
     socket: WebSocketStream<TcpStream>,
     phase: Phase,
     hub: Arc<Hub>,
     id: ConnectionId,
     outbox: Arc<Outbox>,
-    address: IpAddr,
+    peer: Peer,
     budget: Budget,
     started: Instant,
     /// When something last came.
@@ -101,7 +71,39 @@ enum End {
 }
 
 impl Connection {
-    async fn run(mut self) {
+    /// Takes a stream over after its upgrade; `read` has been read from it already.
+    pub(crate) async fn open(stream: TcpStream, read: &[u8], peer: Peer, hub: Arc<Hub>) -> Option<Box<Self>> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let read = read.to_vec();
+        let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
+        let mut nonce = [0; 32];
+        if let Err(error) = getrandom::fill(&mut nonce) {
+            tracing::error!(%error, "no randomness for a challenge");
+            return None;
+        }
+        let (id, outbox) = hub.connected();
+        let now = Instant::now();
+        Some(Box::new(Self {
+            socket,
+            phase: Phase::Challenged { nonce, until: now + hub.deadlines.login },
+            hub,
+            id,
+            outbox,
+            peer,
+            budget: Budget::new(),
+            started: now,
+            heard: now,
+            probed: None,
+        }))
+    }
+
+    /// Serves it to its end. Boxed, because a future holds what is moved into it twice.
+    pub(crate) async fn run(mut self: Box<Self>) {
         if let Phase::Challenged { nonce, .. } = self.phase {
             let challenge = Challenge { version: Version::OWN, nonce };
             hub::push(&self.outbox, &ToDevice::Challenge(challenge));
@@ -109,7 +111,7 @@ impl Connection {
         let end = self.talk().await;
         self.hub.disconnected(self.id);
         if matches!(self.phase, Phase::Online) {
-            self.hub.access_log.write(Change::Offline, self.address);
+            self.hub.access_log.write(Change::Offline, self.peer.address);
         }
         if let End::Close(code) = end {
             // On the heap: only this moment of a connection needs its buffers.
@@ -215,7 +217,7 @@ impl Connection {
             self.refuse(GoodbyeReason::BadLogin, text);
         } else if self.hub.logged_in(self.id, login.card.client_id(), login.instance) == Accepted::Yes {
             self.phase = Phase::Online;
-            self.hub.access_log.write(Change::Online, self.address);
+            self.hub.access_log.write(Change::Online, self.peer.address);
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use crate::connection;
+use crate::connection::Connection;
 use crate::hub::Hub;
 
 /// The other end of a TCP connection.
@@ -25,7 +25,7 @@ pub(crate) struct Peer {
     /// Its address, for the access log only.
     pub(crate) address: IpAddr,
     /// Its place among the connections; free again when the last task of the connection ends.
-    pub(crate) place: Arc<OwnedSemaphorePermit>,
+    pub(crate) _place: Arc<OwnedSemaphorePermit>,
 }
 
 /// All that this server answers.
@@ -59,8 +59,11 @@ async fn device(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
             return;
         };
-        connection::serve(parts.io.into_inner(), &parts.read_buf, peer.address, hub).await;
-        drop(peer.place);
+        let stream = parts.io.into_inner();
+        // A task of its own: this one's memory is as large as the request and the upgrade.
+        if let Some(connection) = Connection::open(stream, &parts.read_buf, peer, hub).await {
+            tokio::spawn(connection.run());
+        }
     });
     response
 }

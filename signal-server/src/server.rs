@@ -149,7 +149,7 @@ impl Server {
                     Ok((stream, address)) => {
                         // Without a place the connection is closed at once.
                         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                            let peer = Peer { address: address.ip(), place: Arc::new(place) };
+                            let peer = Peer { address: address.ip(), _place: Arc::new(place) };
                             let exchange = exchange(stream, peer, router.clone());
                             exchanges.spawn(bounded(exchange, hub.deadlines.http));
                         }

@@ -53,6 +53,23 @@ async fn every_object_says_what_the_installed_xml_says() {
     assert_eq!(seen, expected);
 }
 
+#[test]
+fn the_page_names_every_member_and_every_error() {
+    let page = include_str!("../../../../docs/dbus.md");
+    for (name, members) in kith_dbus::INTERFACES.iter().flat_map(|(_, xml)| interfaces(xml)) {
+        let chapter = page.split("\n## ").find(|chapter| chapter.contains(&format!("`{name}`"))).unwrap();
+        for member in members.iter().filter(|member| !member.contains(" / ")) {
+            let (kind, rest) = member.split_once(' ').unwrap();
+            let name = rest.split(':').next().unwrap();
+            let entry = if kind == "property" { format!("| `{name}` |") } else { format!("**`{name}(") };
+            assert!(chapter.contains(&entry), "{member}");
+        }
+    }
+    for error in RefusalName::ALL {
+        assert!(page.contains(&format!("| `{}` |", error.short())), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn setting_up_makes_the_messenger_ready_before_it_answers() {
     let stage = Stage::new(DaemonState::NeedsSetUp).await;
