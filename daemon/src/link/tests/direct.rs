@@ -1,6 +1,9 @@
 //! Links that find a direct path.
 
-use tokio::time::Instant;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
+
+use tokio::time::{Instant, sleep_until};
 
 use super::*;
 use crate::link::{MESSAGE_BYTES_MAX, OUTGOING_MESSAGES_MAX};
@@ -95,18 +98,27 @@ async fn closing_one_side_is_noticed_by_the_other_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_closing_arrives_before_down() {
-    let mut pair = Pair::direct().await;
-    pair.offerer.links.transmit(LINK, b"first".to_vec());
-    let (_, first) = pair.next().await;
-    assert_eq!(first, LinkReport::Frame(b"first".to_vec()));
-    pair.answerer.links.transmit(LINK, b"last".to_vec());
-    // The other's reports stay unread until it has noticed.
-    let mut farewell = Pair { ..pair };
-    let (_, last) = farewell.next().await;
-    assert_eq!(last, LinkReport::Frame(b"last".to_vec()));
-    farewell.answerer.links.close(LINK);
-    assert!(matches!(farewell.next().await, (Who::Offerer, LinkReport::Event(LinkEvent::Down(_)))));
+async fn without_settings_every_address_of_this_device_is_offered() {
+    let (mut links, reports) = Links::new(Settings::default());
+    links.open(LINK, LinkRole::Offerer, Ice::default(), false);
+    let mut side = Side { links, reports };
+    let mut offered = BTreeSet::new();
+    let expected: BTreeSet<IpAddr> = crate::link::addresses::all().into_iter().collect();
+    if expected.is_empty() {
+        assert_eq!(side.down().await, "this device has no network address to connect from");
+        return;
+    }
+    side.offer().await;
+    loop {
+        match side.report().await {
+            LinkReport::Event(LinkEvent::Local(Negotiation::Candidate(end))) if end.is_empty() => break,
+            LinkReport::Event(LinkEvent::Local(Negotiation::Candidate(line))) => {
+                offered.insert(line.split(' ').nth(4).unwrap().parse::<IpAddr>().unwrap());
+            }
+            other => panic!("{other:?} instead of a candidate"),
+        }
+    }
+    assert_eq!(offered, expected);
 }
 
 #[tokio::test]
@@ -242,4 +254,35 @@ async fn a_link_that_is_not_answered_goes_down() {
     assert_eq!(side.down().await, "the other side did not answer within 15 s");
     let mut side = Side::open(LinkRole::Answerer);
     assert_eq!(side.down().await, "the other side did not answer within 15 s");
+}
+
+#[tokio::test]
+async fn a_signaling_server_far_away_costs_its_own_time_and_little_more() {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let mut pair = Pair::open(&Ice::default(), false);
+        let since = Instant::now();
+        let latency = Duration::from_millis(20);
+        let mut on_the_way: VecDeque<(Instant, Who, Negotiation)> = VecDeque::new();
+        let mut ups = 0;
+        while ups < 2 {
+            let due = on_the_way.front().map(|(at, ..)| *at);
+            tokio::select! {
+                () = async { match due { Some(due) => sleep_until(due).await, None => pending().await } } => {
+                    let (_, to, words) = on_the_way.pop_front().unwrap();
+                    pair.side(to).links.negotiate(LINK, words);
+                }
+                report = pair.offerer.report() => match report {
+                    LinkReport::Event(LinkEvent::Local(words)) => on_the_way.push_back((Instant::now() + latency, Who::Answerer, words)),
+                    report => { up_of(report); ups += 1; }
+                },
+                report = pair.answerer.report() => match report {
+                    LinkReport::Event(LinkEvent::Local(words)) => on_the_way.push_back((Instant::now() + latency, Who::Offerer, words)),
+                    report => { up_of(report); ups += 1; }
+                },
+            }
+        }
+        times.push(since.elapsed());
+    }
+    eprintln!("set-up with 20 ms of signaling each way: {times:?}");
 }
