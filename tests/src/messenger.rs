@@ -1,15 +1,17 @@
 //! One device's messenger as a program sees it: over D-Bus, on one long-lived connection.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
 use kith_dbus::{
     CONVERSATION_INTERFACE, Conversation1Proxy, LinkState, Manager1Proxy, MessageState, Peer1Proxy, ROOT_PATH, Row,
     SERVICE, SendOptions, Signaling, StateChanged,
 };
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use zbus::fdo::{DBusProxy, IntrospectableProxy, ObjectManagerProxy};
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath};
@@ -36,9 +38,16 @@ pub struct Messenger {
 pub struct Conversation {
     peer: Peer1Proxy<'static>,
     proxy: Conversation1Proxy<'static>,
-    changes: BoxStream<'static, StateChanged>,
-    /// Messages that were delivered before anybody waited for them.
-    delivered: BTreeMap<String, Instant>,
+    delivered: Arc<Delivered>,
+    listener: JoinHandle<()>,
+}
+
+/// What the listener has heard. Signals are taken off the connection as they come: a connection
+/// whose signals nobody takes delivers no replies either.
+#[derive(Default)]
+struct Delivered {
+    messages: Mutex<BTreeMap<String, Instant>>,
+    more: Notify,
 }
 
 /// A message that has been queued, and when the reply said so.
@@ -138,8 +147,15 @@ impl Conversation {
     async fn open(connection: &Connection, path: OwnedObjectPath) -> Result<Self> {
         let proxy = Conversation1Proxy::builder(connection).path(path.clone()).build().await?;
         let peer = Peer1Proxy::builder(connection).path(path).cache_properties(CacheProperties::No).build().await?;
-        let changes = proxy.receive_state_changed().await?.boxed();
-        Ok(Self { peer, proxy, changes, delivered: BTreeMap::new() })
+        let mut changes = proxy.receive_state_changed().await?;
+        let delivered = Arc::new(Delivered::default());
+        let heard = delivered.clone();
+        let listener = tokio::spawn(async move {
+            while let Some(signal) = changes.next().await {
+                heard.take(&signal);
+            }
+        });
+        Ok(Self { peer, proxy, delivered, listener })
     }
 
     /// The peer's client id.
@@ -180,17 +196,37 @@ impl Conversation {
         }
     }
 
-    async fn delivery_of(&mut self, id: &str) -> Result<Instant> {
+    async fn delivery_of(&self, id: &str) -> Result<Instant> {
         loop {
-            if let Some(at) = self.delivered.remove(id) {
+            let more = self.delivered.more.notified();
+            if let Some(at) = self.delivered.messages().remove(id) {
                 return Ok(at);
             }
-            let signal = self.changes.next().await.context("the bus closed the connection")?;
-            let at = Instant::now();
-            let args = signal.args()?;
-            if *args.state() == MessageState::Delivered {
-                self.delivered.insert(args.id().clone(), at);
-            }
+            ensure!(!self.listener.is_finished(), "the bus closed the connection");
+            more.await;
         }
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+impl Delivered {
+    fn take(&self, signal: &StateChanged) {
+        let at = Instant::now();
+        if let Ok(args) = signal.args()
+            && *args.state() == MessageState::Delivered
+        {
+            self.messages().insert(args.id().clone(), at);
+            self.more.notify_waiters();
+        }
+    }
+
+    fn messages(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        // Nothing panics while it is held.
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
