@@ -44,8 +44,9 @@ fn main() -> anyhow::Result<()> {
     };
     runtime.block_on(async {
         let (stop_in, stop) = watch::channel(false);
+        let asked_to_end = asked_to_end()?;
         tokio::spawn(async move {
-            asked_to_end().await;
+            asked_to_end.await;
             info!("stopping");
             stop_in.send_replace(true);
         });
@@ -97,15 +98,16 @@ fn log_to(directives: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn asked_to_end() {
+/// Completes when this process is asked to end. The handlers are in place when this returns: from
+/// then on a signal ends it in order.
+fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        warn!("signals cannot be handled; end this process with SIGKILL, nothing is lost by it");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
