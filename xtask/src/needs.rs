@@ -38,6 +38,7 @@ pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const NEEDS: &[Need] = &[
     need(Tier::Demo, "dbus-daemon", "dbus-daemon", "each device has a message bus of its own"),
     need(Tier::Demo, "setpriv", "util-linux", "started programs end with the one that started them"),
+    need(Tier::All, "turnserver", "coturn", "links are tried over a real relay"),
     need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
     need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
     need(Tier::All, DEBIAN_CARGO, "cargo-web", "kith-crypto is built for bare metal"),

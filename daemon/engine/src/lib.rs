@@ -49,3 +49,4 @@ pub use record::{
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};
 pub use time::Now;
+pub use upkeep::checked_name;

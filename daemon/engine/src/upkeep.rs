@@ -142,7 +142,11 @@ impl Engine {
     }
 }
 
-fn checked_name(name: &str) -> Result<String, RequestError> {
+/// A name as it may be stored: without white space around it.
+///
+/// # Errors
+/// Empty, longer than [`crate::NAME_BYTES_MAX`] bytes, or with control characters.
+pub fn checked_name(name: &str) -> Result<String, RequestError> {
     let cleaned = cleaned_name(name);
     if cleaned.is_empty() || cleaned != name.trim() {
         return Err(RequestError::InvalidArgument("a name has 1 to 64 bytes and no control characters"));

@@ -1,12 +1,13 @@
 //! The loop while the store is locked: only set-up and unlocking are answered.
 
+use kith_engine::{RequestError, checked_name};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::{Next, entropy, stopped};
 use crate::handle::{Call, CallError, Desk};
-use crate::store::{self, Folder, Found, LockedStore, Store, UnlockError};
+use crate::store::{self, CreateError, Folder, Found, LockedStore, Store, UnlockError};
 use kith_crypto::identity::Identity;
 
 /// What works on the blocking pool: deriving a key takes long, on purpose.
@@ -88,9 +89,20 @@ fn refuse(call: Call, refusal: CallError) {
 }
 
 fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: String) -> (Found, Result<Box<Store>, CallError>) {
+    (Found::Empty, made(folder, secret, &display_name))
+}
+
+fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Result<Box<Store>, CallError> {
+    if secret.trim_end_matches('\n').is_empty() {
+        return Err(RequestError::InvalidArgument("the secret is empty").into());
+    }
+    let display_name = checked_name(display_name)?;
     let identity = Identity::generate(&mut entropy());
-    let made = store::create(folder, secret.as_bytes(), identity, display_name);
-    (Found::Empty, made.map(Box::new).map_err(|error| CallError::Corrupt(error.to_string())))
+    store::create(folder, secret.as_bytes(), identity, display_name).map(Box::new).map_err(|error| match error {
+        CreateError::Exists => CallError::AlreadySetUp,
+        CreateError::Full => RequestError::StorageFull.into(),
+        CreateError::Io(_) | CreateError::Failed(_) => RequestError::Storage(error.to_string()).into(),
+    })
 }
 
 fn unlock(locked: LockedStore, secret: &Zeroizing<String>) -> (Found, Result<Box<Store>, CallError>) {

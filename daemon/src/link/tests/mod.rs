@@ -1,7 +1,7 @@
 //! Two owners of links in one process, on loopback, with real sockets.
 
 mod direct;
-mod relay;
+mod long;
 mod stranger;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -10,7 +10,7 @@ use kith_engine::IceServer;
 use sha1::Sha1;
 use tokio::time::Instant;
 
-use super::*;
+use super::super::*;
 use crate::link::MESSAGE_BYTES_MAX;
 
 /// A running turnserver.

@@ -1,0 +1,3 @@
+//! What needs a program from outside, and seconds.
+
+mod relay;
