@@ -2,5 +2,6 @@
 
 mod chaos;
 mod delivery;
+mod hostile;
 mod pairing;
 mod world;

@@ -121,6 +121,8 @@ pub(crate) struct World {
     pub(crate) tamper_frame: Option<Tamper>,
     /// Give the two ends of a link different certificates than the ones they see.
     pub(crate) swap_fingerprints: bool,
+    /// The server says of the first that it is the second.
+    pub(crate) rename_sender: Option<(ClientId, ClientId)>,
     /// What the way to the server does, and the moment of a crash.
     pub(crate) faults: Faults,
     fault_rng: ChaCha20Rng,
@@ -155,6 +157,7 @@ impl World {
             tamper_payload: None,
             tamper_frame: None,
             swap_fingerprints: false,
+            rename_sender: None,
             faults: Faults::default(),
             fault_rng: ChaCha20Rng::seed_from_u64(seed ^ 0x6b69_7468),
             utc_offset_ms: 0,
@@ -198,6 +201,8 @@ impl World {
         }
         world.pair(0, 1);
         assert!(world.run_while(60_000, |w| !w.connected(0, 1)), "no session");
+        // What the pairing wrote reaches the disks.
+        world.run_for(100);
         world
     }
 
@@ -481,6 +486,10 @@ impl World {
                     tamper(&mut payload);
                 }
                 let run = self.devices[target].run;
+                let from = match self.rename_sender {
+                    Some((real, shown)) if real == from => shown,
+                    _ => from,
+                };
                 let relayed = Signal::Relayed { from, via, payload };
                 self.push(self.delays.signal_ms, Happening::FromServer(target, run, relayed));
             }
@@ -490,6 +499,13 @@ impl World {
                 self.push(self.delays.signal_ms, Happening::FromServer(index, run, undelivered));
             }
         }
+    }
+
+    /// A payload out of nowhere.
+    pub(crate) fn relay_raw(&mut self, to: usize, from: ClientId, payload: Vec<u8>) {
+        let (now, run) = (self.now(), self.devices[to].run);
+        let relayed = Signal::Relayed { from, via: Via::Contact, payload };
+        self.with(to, run, |engine, rng| engine.handle_signal(relayed, now, rng));
     }
 
     fn drain(&mut self, index: usize) {
