@@ -1,7 +1,7 @@
 //! The D-Bus service: one of the facades in front of the loop.
 //!
 //! It holds a [`Handle`], maps types, shows the loop's views as objects and properties, and decides
-//! nothing about messages. [`tree`] is the only task that adds, changes and removes objects; the
+//! nothing about messages. `tree` is the only task that adds, changes and removes objects; the
 //! interfaces beside it answer calls. Bodies and invite texts leave in method replies only, which
 //! the bus carries to the caller alone; nothing that is broadcast holds one.
 

@@ -1,4 +1,4 @@
-//! The one loop. While the store is locked, [`locked`] answers; once it is open, [`ready`] owns
+//! The one loop. While the store is locked, `locked` answers; once it is open, `ready` owns
 //! the engine, performs its effects and feeds the results back.
 
 mod clock;
