@@ -10,6 +10,9 @@ use crate::{bare_metal, setup};
 /// Tests that take more than a few seconds live in a module of this name, in whichever crate.
 pub(crate) const LONG_TESTS: &str = "long::";
 
+/// How many seeded runs of the simulation the whole test makes; without this variable it makes a few.
+const RUNS: (&str, &str) = ("KITH_RUNS", "10000");
+
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -42,9 +45,10 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
 fn tests(extent: Extent) -> Result<()> {
     let mut command = cargo("test")?;
     command.arg("--tests").env(PROGRAMS_VARIABLE, cargo::programs()?);
-    if extent == Extent::Quick {
-        command.args(["--", "--skip", LONG_TESTS]);
-    }
+    match extent {
+        Extent::Quick => command.args(["--", "--skip", LONG_TESTS]),
+        Extent::All => command.env(RUNS.0, RUNS.1),
+    };
     cargo::run(&mut command)
 }
 
