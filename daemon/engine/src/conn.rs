@@ -56,6 +56,8 @@ pub(crate) struct Conn {
     pub(crate) incarnation: Option<Incarnation>,
     /// The connection ends here if it is not in use by then.
     pub(crate) deadline_ms: u64,
+    /// Since when the session is in use.
+    pub(crate) in_use_since_ms: u64,
     /// Since when the present key is in use.
     pub(crate) key_since_ms: u64,
     pub(crate) key_generation: u64,
@@ -86,6 +88,7 @@ impl Conn {
             path: LinkPath::Direct,
             incarnation: None,
             deadline_ms: boot_ms.saturating_add(CONNECT_MS_MAX),
+            in_use_since_ms: boot_ms,
             key_since_ms: boot_ms,
             key_generation: 0,
             lookups: 0,

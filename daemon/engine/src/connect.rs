@@ -16,6 +16,8 @@ const OFFER_WAIT_MS: u64 = 1_000;
 const RETRY_MS_MIN: u64 = 500;
 /// The longest wait between attempts while the peer is online.
 const RETRY_MS_MAX: u64 = 60_000;
+/// A session that was in use for so long ends the counting of failures.
+const STEADY_MS: u64 = 10_000;
 /// Between two requests for the ICE configuration that got no answer.
 const ICE_RETRY_MS: u64 = 10_000;
 
@@ -306,6 +308,10 @@ impl Engine {
             contact.failures = contact.failures.saturating_add(1);
         }
         if contact.current == Some(link) {
+            // A session that ends as soon as it begins (a full disk, a peer that misbehaves) must not
+            // be made anew at once, for ever.
+            let steady = now.boot_ms >= conn.in_use_since_ms.saturating_add(STEADY_MS);
+            contact.failures = if steady { 0 } else { contact.failures.saturating_add(1) };
             contact.current = None;
             contact.outbox.rewind();
             self.notify_peer(conn.peer);

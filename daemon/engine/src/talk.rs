@@ -13,6 +13,8 @@ use crate::{LinkId, LinkPath, LinkRole, Now, Op};
 const REKEY_MS: u64 = 15 * 60 * 1_000;
 /// A session whose key was not replaced by then is closed.
 const KEY_MS_MAX: u64 = 20 * 60 * 1_000;
+/// A younger key is not replaced because the responder asks.
+const ASK_REKEY_MS_MIN: u64 = 60 * 1_000;
 /// A key is replaced after so many records, far below AES-GCM's limit.
 const REKEY_RECORDS: u64 = 1 << 20;
 /// A session whose key was not replaced by then is closed.
@@ -161,10 +163,10 @@ impl Engine {
     pub(crate) fn take_into_use(&mut self, link: LinkId, now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get_mut(&link) else { return };
         conn.purpose = Purpose::Contact;
+        conn.in_use_since_ms = now.boot_ms;
         let peer = conn.peer;
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.connect_at = None;
-        contact.failures = 0;
         contact.record.seen_utc_ms = now.utc_ms;
         let attempt = contact.attempt.take();
         let older = contact.current.replace(link);
@@ -201,7 +203,7 @@ impl Engine {
             (Frame::Paired { .. }, Purpose::Accepting(pairing)) => self.paired(link, pairing, now, rng),
             (Frame::Rekey(message), Purpose::Contact) => self.rekey(link, message, now, rng),
             (Frame::Switch, Purpose::Contact) => self.switch(link, now, rng),
-            (Frame::AskRekey, Purpose::Contact) => self.start_rekey(link, now, rng),
+            (Frame::AskRekey, Purpose::Contact) => self.asked_to_rekey(link, now, rng),
             (Frame::Ping(token), _) => {
                 self.send_frame(link, &Frame::Pong(token), now, rng);
             }
@@ -224,6 +226,14 @@ impl Engine {
         if records >= KEY_RECORDS_MAX {
             self.break_off(link, "its key was used too often", now, rng);
         } else if records >= REKEY_RECORDS && initiator && !rekeying {
+            self.start_rekey(link, now, rng);
+        }
+    }
+
+    /// A peer cannot make this device compute new keys all the time.
+    fn asked_to_rekey(&mut self, link: LinkId, now: Now, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get(&link) else { return };
+        if now.boot_ms >= conn.key_since_ms.saturating_add(ASK_REKEY_MS_MIN) {
             self.start_rekey(link, now, rng);
         }
     }

@@ -171,6 +171,20 @@ fn nothing_is_acknowledged_before_it_is_on_disk() {
 }
 
 #[test]
+fn a_session_that_ends_as_soon_as_it_begins_is_made_anew_ever_more_slowly() {
+    let mut world = World::paired(39);
+    world.devices[1].disk.full = true;
+    let peer = world.devices[1].id;
+    world.ask(0, Request::Send { peer, message: World::message("no room") }).unwrap();
+    let before = world.links_opened;
+    world.run_for(10 * 60 * 1_000);
+    let opened = world.links_opened - before;
+    assert!(opened < 60, "{opened} links in ten minutes");
+    world.devices[1].disk.full = false;
+    assert!(world.run_while(120_000, |w| w.delivered(0, 1) < 1));
+}
+
+#[test]
 fn a_full_disk_refuses_a_message_and_takes_the_next_when_there_is_space() {
     let mut world = World::paired(28);
     let peer = world.devices[1].id;

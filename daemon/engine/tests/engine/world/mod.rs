@@ -115,6 +115,7 @@ pub(crate) struct World {
     order: u64,
     /// Every frame that was put on a channel: sender, bytes.
     pub(crate) frames: u64,
+    pub(crate) links_opened: u64,
     /// Called for every sealed payload that the server relays; may change it.
     pub(crate) tamper_payload: Option<Tamper>,
     /// Called for every channel message; may change it.
@@ -154,6 +155,7 @@ impl World {
             queue: BTreeMap::new(),
             order: 0,
             frames: 0,
+            links_opened: 0,
             tamper_payload: None,
             tamper_frame: None,
             swap_fingerprints: false,
@@ -522,6 +524,7 @@ impl World {
                 Effect::Signal(signal) => self.push(self.delays.signal_ms, Happening::ToServer(index, run, signal)),
                 Effect::Transmit(link, frame) => self.transmit(index, link, frame),
                 Effect::OpenLink { link, role, .. } => {
+                    self.links_opened += 1;
                     self.devices[index].links.insert(link, Link { other: None, up: false });
                     if role == LinkRole::Offerer {
                         let offer = Negotiation::Offer(format!("{index} {}", link.0));
