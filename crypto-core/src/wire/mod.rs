@@ -266,7 +266,7 @@ fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, WireError> {
 }
 
 /// `type "/" subtype`, both restricted names (RFC 6838 §4.2); parameters are not part of it.
-fn is_content_type(text: &str) -> bool {
+pub fn is_content_type(text: &str) -> bool {
     let is_name = |name: &str| {
         let mut bytes = name.bytes();
         bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())

@@ -52,7 +52,9 @@ pub(crate) struct Conn {
     candidates_seen: BTreeSet<u32>,
     pub(crate) stage: Stage,
     pub(crate) path: LinkPath,
-    /// Of the other side's store, from its `hello`.
+    /// Of the own count of messages to this peer, for `hello`.
+    pub(crate) own_incarnation: Incarnation,
+    /// Of the other side's, from its `hello`.
     pub(crate) incarnation: Option<Incarnation>,
     /// The connection ends here if it is not in use by then.
     pub(crate) deadline_ms: u64,
@@ -72,6 +74,7 @@ impl Conn {
         purpose: Purpose,
         role: LinkRole,
         session_id: SessionId,
+        own_incarnation: Incarnation,
         boot_ms: u64,
     ) -> Self {
         Self {
@@ -86,6 +89,7 @@ impl Conn {
             candidates_seen: BTreeSet::new(),
             stage: Stage::Negotiating,
             path: LinkPath::Direct,
+            own_incarnation,
             incarnation: None,
             deadline_ms: boot_ms.saturating_add(CONNECT_MS_MAX),
             in_use_since_ms: boot_ms,

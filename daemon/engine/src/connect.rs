@@ -8,6 +8,7 @@ use kith_crypto::version::Version;
 use crate::conn::{Conn, Purpose, Stage};
 use crate::engine::{Engine, Rng};
 use crate::event::{Event, SignalingState};
+use crate::record::Incarnation;
 use crate::{Effect, Ice, LinkId, LinkRole, LoggingNotice, Negotiation, Now, SignalOut, Via};
 
 /// How long the contact with the higher client id waits for the other's offer.
@@ -102,12 +103,14 @@ impl Engine {
             return;
         }
         let card = contact.record.card.clone();
-        let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Offerer, new_session_id(rng), now);
+        let link =
+            self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Offerer, new_session_id(rng), now, rng);
         if let Some(contact) = self.contacts.get_mut(&peer) {
             contact.attempt = Some(link);
         }
     }
 
+    #[allow(clippy::too_many_arguments)] // what a connection is, the time and the random source
     pub(crate) fn open_conn(
         &mut self,
         card: Card,
@@ -116,9 +119,12 @@ impl Engine {
         role: LinkRole,
         session: SessionId,
         now: Now,
+        rng: Rng<'_>,
     ) -> LinkId {
         let link = self.new_link();
-        self.conns.insert(link, Conn::new(card, via, purpose, role, session, now.boot_ms));
+        let known = self.contacts.get(&card.client_id()).map(|c| c.record.incarnation);
+        let own_incarnation = known.unwrap_or_else(|| new_incarnation(rng));
+        self.conns.insert(link, Conn::new(card, via, purpose, role, session, own_incarnation, now.boot_ms));
         let ice = self.ice.clone().unwrap_or_default();
         self.effect(Effect::OpenLink { link, role, ice, relay_only: self.settings.relay_only });
         link
@@ -192,7 +198,7 @@ impl Engine {
             // Ours gives way, or the other side has given up the attempt before this one.
             self.forget_conn(attempt, rng);
         }
-        let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Answerer, header.session, now);
+        let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Answerer, header.session, now, rng);
         if let Some(contact) = self.contacts.get_mut(&from) {
             contact.attempt = Some(link);
             contact.connect_at = None;
@@ -342,6 +348,12 @@ pub(crate) fn backoff_ms(failures: u32, rng: Rng<'_>) -> u64 {
     let Some(doublings) = failures.checked_sub(1) else { return 0 };
     let whole = RETRY_MS_MIN.saturating_mul(1 << doublings.min(10)).min(RETRY_MS_MAX);
     whole / 2 + u64::from(rng.next_u32()) % (whole / 2 + 1)
+}
+
+pub(crate) fn new_incarnation(rng: Rng<'_>) -> Incarnation {
+    let mut incarnation = [0; 16];
+    rng.fill_bytes(&mut incarnation);
+    Incarnation(incarnation)
 }
 
 pub(crate) fn new_session_id(rng: Rng<'_>) -> SessionId {

@@ -1,7 +1,7 @@
 //! Messages: out of the outbox, into the history, acknowledged (docs/protocol.md §7).
 
 use kith_crypto::identity::ClientId;
-use kith_crypto::wire::{self, Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Frame, Message};
+use kith_crypto::wire::{self, Ack, BODY_BYTES_MAX, Frame, Message};
 
 use crate::contact::{INBOUND_MAX, Inbounded, OUTBOX_MAX, Sent, WINDOW_MAX};
 use crate::engine::{Engine, Pending, PendingLoad, Rng, inbox_ops};
@@ -26,7 +26,6 @@ impl Engine {
         rng: Rng<'_>,
     ) -> Result<(), RequestError> {
         check(&message)?;
-        let incarnation = self.profile.incarnation;
         let contact = self.contacts.get_mut(&peer).ok_or(RequestError::NotFound)?;
         if !contact.is_paired() {
             return Err(RequestError::NotPaired);
@@ -37,6 +36,7 @@ impl Engine {
         let mut id = [0; 16];
         rng.fill_bytes(&mut id);
         let id = MessageId(id);
+        let incarnation = contact.record.incarnation;
         contact.conversation.last_seq += 1;
         contact.conversation.sent_number += 1;
         let record = MessageRecord {
@@ -377,7 +377,10 @@ impl Engine {
     ) {
         let Some(conn) = self.conns.get_mut(&link) else { return };
         conn.lookups = conn.lookups.saturating_sub(1);
-        let Loaded::Message(stored) = loaded else { return };
+        let Loaded::Message(stored) = loaded else {
+            // Unanswered, it would keep its place in the sender's window for ever.
+            return self.break_off(link, "a message could not be looked up in the store", now, rng);
+        };
         let same = stored.is_some_and(|m| {
             let stored_hash = wire::message_hash(&m.id.0, m.number, &m.content_type, &m.body);
             m.direction == Direction::Incoming
@@ -398,10 +401,10 @@ fn check(message: &NewMessage) -> Result<(), RequestError> {
         return Err(RequestError::TooLarge);
     }
     let content_type = &message.content_type;
-    let parts = content_type.split_once('/').filter(|(kind, subtype)| !kind.is_empty() && !subtype.is_empty());
-    let plain = content_type.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-    if parts.is_none() || !plain || content_type.len() > CONTENT_TYPE_BYTES_MAX {
-        return Err(RequestError::InvalidArgument("a content type looks like text/plain and has at most 64 bytes"));
+    if !wire::is_content_type(content_type) {
+        return Err(RequestError::InvalidArgument(
+            "a content type looks like text/plain, without parameters, and has at most 64 bytes",
+        ));
     }
     if message.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
         return Err(RequestError::InvalidArgument("an idempotency key has 1 to 64 bytes"));

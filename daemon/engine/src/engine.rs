@@ -173,7 +173,7 @@ impl Engine {
     pub fn handle_request(&mut self, id: RequestId, request: Request, now: Now, rng: Rng<'_>) {
         let refused = match request {
             Request::Invite { lifetime_s } => self.invite(id, lifetime_s, now, rng),
-            Request::Accept { uri, other_server } => self.accept(id, &uri, other_server, now),
+            Request::Accept { uri, other_server } => self.accept(id, &uri, other_server, now, rng),
             Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
             Request::Send { peer, message } => self.send(id, peer, message, now, rng),
             Request::MarkRead { peer, seq } => self.mark_read(id, peer, seq),
@@ -278,6 +278,13 @@ impl Engine {
         self.pending.insert(id, pending);
         self.effects.push_back(Effect::Commit(Commit { id, ops }));
         id
+    }
+
+    /// Whether a contact's removal is on its way to the disk.
+    pub(crate) fn is_removing(&self, peer: ClientId) -> bool {
+        self.pending
+            .values()
+            .any(|pending| matches!(pending, Pending::Removed { peer: removed, .. } if *removed == peer))
     }
 
     pub(crate) fn load(&mut self, load: Load, pending: PendingLoad) -> LoadId {

@@ -2,23 +2,23 @@
 
 use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::invite::{InviteKeys, InviteSecret};
-use kith_crypto::sealed;
+use kith_crypto::sealed::{self, SessionId};
 use kith_crypto::wire::{Frame, Introduce};
 use zeroize::Zeroizing;
 
 use crate::conn::{Conn, Purpose};
-use crate::connect::{backoff_ms, new_session_id};
+use crate::connect::{backoff_ms, new_incarnation, new_session_id};
 use crate::contact::Contact;
 use crate::engine::{Engine, NAME_BYTES_MAX, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
-use crate::record::{ContactRecord, ContactState, ConversationRecord, StoredContact};
+use crate::record::{ContactRecord, ContactState, ConversationRecord, Incarnation, StoredContact};
 use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Token, Via};
 
 /// Pairings under way at once: the server keeps no more invites open.
 const PAIRINGS_MAX: usize = 8;
 /// First offers that open under one invite: a person who scanned it may try again a few times.
-const ATTEMPTS_MAX: u8 = 5;
+const ATTEMPTS_MAX: usize = 5;
 const LIFETIME_S_MIN: u32 = 10;
 const LIFETIME_S_MAX: u32 = 24 * 60 * 60;
 /// How long the invitee tries.
@@ -39,7 +39,8 @@ pub(crate) struct Pairing {
 enum Side {
     Inviter {
         text: Zeroizing<String>,
-        attempts: u8,
+        /// Of the first offers that opened; each counts once.
+        attempts: Vec<SessionId>,
         /// The new contact is on its way to the disk; nobody else can use the invite.
         used: bool,
     },
@@ -106,7 +107,7 @@ impl Engine {
             expires_boot_ms: now.boot_ms.saturating_add(lifetime_ms),
             expires_utc_ms,
             conn: None,
-            side: Side::Inviter { text: invite.to_text(), attempts: 0, used: false },
+            side: Side::Inviter { text: invite.to_text(), attempts: Vec::new(), used: false },
         })?;
         self.signal(SignalOut::OpenInvite(token));
         self.reply(request, Ok(Reply::Pairing(pairing)));
@@ -131,6 +132,7 @@ impl Engine {
         text: &str,
         other_server: bool,
         now: Now,
+        rng: Rng<'_>,
     ) -> Result<(), RequestError> {
         let invite = Invite::parse(text).map_err(RequestError::InvalidInvite)?;
         let peer = invite.card.client_id();
@@ -144,11 +146,12 @@ impl Engine {
             return Err(RequestError::InviteExpired);
         }
         let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
-        if self.pairings.values().any(accepts) || self.contacts.len() >= CONTACTS_MAX {
+        if self.pairings.values().any(accepts) || self.is_removing(peer) || self.contacts.len() >= CONTACTS_MAX {
             return Err(RequestError::RateLimited);
         }
         let new_contact = !self.contacts.contains_key(&peer);
-        let contact = new_contact.then(|| new_contact_record(&invite.card, &invite.name, ContactState::Pending, now));
+        let contact = new_contact
+            .then(|| new_contact_record(&invite.card, &invite.name, ContactState::Pending, new_incarnation(rng), now));
         let pairing = self.begin_pairing(Pairing {
             keys: invite.secret.keys(),
             state: PairingState::Connecting,
@@ -215,7 +218,7 @@ impl Engine {
         }
         let (card, via) = (Card::clone(inviter), Via::Invite(pairing.keys.token));
         let session = new_session_id(rng);
-        let link = self.open_conn(card, via, Purpose::Accepting(id), LinkRole::Offerer, session, now);
+        let link = self.open_conn(card, via, Purpose::Accepting(id), LinkRole::Offerer, session, now, rng);
         if let Some(pairing) = self.pairings.get_mut(&id) {
             pairing.conn = Some(link);
         }
@@ -250,8 +253,11 @@ impl Engine {
         if *used {
             return;
         }
-        *attempts += 1;
-        let too_many = *attempts > ATTEMPTS_MAX;
+        if attempts.contains(&first.opened.header.session) {
+            return;
+        }
+        attempts.push(first.opened.header.session);
+        let too_many = attempts.len() > ATTEMPTS_MAX;
         let earlier = pairing.conn;
         if too_many {
             return self.fail_pairing(id, "Too many attempts. Make a new invite.", rng);
@@ -265,7 +271,8 @@ impl Engine {
         }
         let (card, session, version) = (first.card, first.opened.header.session, first.opened.version);
         let Some(sdp) = self.acceptable(from, &first.opened, 0) else { return };
-        let link = self.open_conn(card, Via::Invite(token), Purpose::Inviting(id), LinkRole::Answerer, session, now);
+        let link =
+            self.open_conn(card, Via::Invite(token), Purpose::Inviting(id), LinkRole::Answerer, session, now, rng);
         self.set_pairing(id, PairingState::Connecting, Some(link));
         self.hand_over_offer(link, version, sdp);
     }
@@ -311,7 +318,7 @@ impl Engine {
         }
         let known = self.contacts.get(&conn.peer).map(|c| c.record.name.clone());
         let name = known.as_deref().unwrap_or(introduce.name);
-        let contact = new_contact_record(&conn.card, name, ContactState::Paired, now);
+        let contact = new_contact_record(&conn.card, name, ContactState::Paired, conn.own_incarnation, now);
         self.commit(vec![Op::PutContact(contact.clone())], Pending::Introduced { link, pairing: id, contact });
     }
 
@@ -343,6 +350,10 @@ impl Engine {
     pub(crate) fn paired(&mut self, link: LinkId, id: PairingId, now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get(&link) else { return };
         let peer = conn.peer;
+        if !self.contacts.contains_key(&peer) {
+            self.fail_pairing(id, "The contact was removed while the devices paired.", rng);
+            return self.end_conn(link, now, rng);
+        }
         self.take_into_use(link, now, rng);
         self.finish_pairing(id, PairingState::Done(peer));
     }
@@ -419,6 +430,15 @@ impl Engine {
         self.finish_pairing(id, PairingState::Failed(why.to_owned()));
     }
 
+    /// A contact was removed: what was under way to pair with it ends.
+    pub(crate) fn fail_pairings_with(&mut self, peer: ClientId, rng: Rng<'_>) {
+        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
+        let ids: Vec<_> = self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.fail_pairing(id, "The contact was removed while the devices paired.", rng);
+        }
+    }
+
     fn finish_pairing(&mut self, id: PairingId, state: PairingState) {
         let Some(mut pairing) = self.pairings.remove(&id) else { return };
         if matches!(pairing.side, Side::Inviter { .. }) {
@@ -430,7 +450,13 @@ impl Engine {
     }
 }
 
-fn new_contact_record(card: &Card, name: &str, state: ContactState, now: Now) -> ContactRecord {
+fn new_contact_record(
+    card: &Card,
+    name: &str,
+    state: ContactState,
+    incarnation: Incarnation,
+    now: Now,
+) -> ContactRecord {
     let id = card.client_id().to_string();
     let name = cleaned_name(name);
     ContactRecord {
@@ -441,6 +467,7 @@ fn new_contact_record(card: &Card, name: &str, state: ContactState, now: Now) ->
         major_min: kith_crypto::version::Version::OWN.major,
         paired_utc_ms: now.utc_ms,
         seen_utc_ms: 0,
+        incarnation,
     }
 }
 

@@ -44,6 +44,10 @@ pub struct ContactRecord {
     pub paired_utc_ms: u64,
     /// When it was last seen, milliseconds of UTC; 0 for never.
     pub seen_utc_ms: u64,
+    /// The name of this device's own count of messages to it, told in `hello`: random, new with
+    /// each contact. A contact that was removed and paired again begins a new count, which the
+    /// other side must not take for repeats of the old one.
+    pub incarnation: Incarnation,
 }
 
 /// The highest number committed from one incarnation of a sender's store. It is written only

@@ -13,8 +13,9 @@ use crate::{LinkId, LinkPath, LinkRole, Now, Op};
 const REKEY_MS: u64 = 15 * 60 * 1_000;
 /// A session whose key was not replaced by then is closed.
 const KEY_MS_MAX: u64 = 20 * 60 * 1_000;
-/// A younger key is not replaced because the responder asks.
-const ASK_REKEY_MS_MIN: u64 = 60 * 1_000;
+/// A younger key is replaced only after many records: a peer cannot make this device compute new
+/// keys all the time.
+const REKEY_MS_MIN: u64 = 60 * 1_000;
 /// A key is replaced after so many records, far below AES-GCM's limit.
 const REKEY_RECORDS: u64 = 1 << 20;
 /// A session whose key was not replaced by then is closed.
@@ -112,7 +113,7 @@ impl Engine {
             Ok(session) => {
                 conn.stage = Stage::Greeting(Box::new(session));
                 conn.key_since_ms = now.boot_ms;
-                let hello = Hello { version: Version::OWN, incarnation: self.profile.incarnation.0 };
+                let hello = Hello { version: Version::OWN, incarnation: conn.own_incarnation.0 };
                 self.send_frame(link, &Frame::Hello(hello), now, rng);
             }
             Err(error) => self.break_off(link, &format!("the handshake failed: {error}"), now, rng),
@@ -165,6 +166,9 @@ impl Engine {
         conn.purpose = Purpose::Contact;
         conn.in_use_since_ms = now.boot_ms;
         let peer = conn.peer;
+        if self.is_removing(peer) {
+            return self.end_conn(link, now, rng);
+        }
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.connect_at = None;
         contact.record.seen_utc_ms = now.utc_ms;
@@ -230,10 +234,9 @@ impl Engine {
         }
     }
 
-    /// A peer cannot make this device compute new keys all the time.
     fn asked_to_rekey(&mut self, link: LinkId, now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get(&link) else { return };
-        if now.boot_ms >= conn.key_since_ms.saturating_add(ASK_REKEY_MS_MIN) {
+        if now.boot_ms >= conn.key_since_ms.saturating_add(REKEY_MS_MIN) {
             self.start_rekey(link, now, rng);
         }
     }
@@ -253,6 +256,10 @@ impl Engine {
     fn rekey(&mut self, link: LinkId, message: &[u8], now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get_mut(&link) else { return };
         let Stage::Open(session) = &mut conn.stage else { return };
+        let young = now.boot_ms < conn.key_since_ms.saturating_add(REKEY_MS_MIN) && session.records() < REKEY_RECORDS;
+        if young && !session.is_initiator() {
+            return self.break_off(link, "it changes keys too often", now, rng);
+        }
         let (identity, remote) = (&self.identity, conn.card.identity());
         let answered = if session.is_initiator() {
             session.finish_rekey(message, identity, remote, &mut self.scratch)

@@ -63,6 +63,9 @@ impl Engine {
 
     pub(crate) fn rename(&mut self, request: RequestId, peer: ClientId, name: String) -> Result<(), RequestError> {
         let name = checked_name(&name)?;
+        if self.is_removing(peer) {
+            return Err(RequestError::NotFound);
+        }
         let mut record = self.contacts.get(&peer).ok_or(RequestError::NotFound)?.record.clone();
         record.name.clone_from(&name);
         self.commit(vec![Op::PutContact(record)], Pending::Renamed { request, peer, name });
@@ -101,7 +104,9 @@ impl Engine {
         now: Now,
         rng: Rng<'_>,
     ) {
-        if result.is_ok() && self.contacts.remove(&peer).is_some() {
+        if result.is_ok() && self.contacts.contains_key(&peer) {
+            self.fail_pairings_with(peer, rng);
+            self.contacts.remove(&peer);
             let links: Vec<_> = self.conns.iter().filter(|(_, c)| c.peer == peer).map(|(l, _)| *l).collect();
             for link in links {
                 self.end_conn(link, now, rng);

@@ -143,6 +143,11 @@ impl Ready<'_> {
         loop {
             self.perform();
             let timeout = self.engine.poll_timeout().map(|at| at.saturating_sub(now().boot_ms));
+            if timeout == Some(0) {
+                // Before the next input, however many of them wait.
+                self.engine.handle_timeout(now(), &mut entropy());
+                continue;
+            }
             match next(&mut self.writer, inputs, calls, stop, timeout).await {
                 Input::Stop => return None,
                 Input::Call(Call::Lock { done }) => return Some(done),

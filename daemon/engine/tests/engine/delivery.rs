@@ -285,6 +285,38 @@ fn a_removed_contact_is_forgotten_and_cannot_connect() {
 }
 
 #[test]
+fn a_contact_that_was_removed_and_paired_again_is_heard_again() {
+    for remover in 0..2 {
+        let mut world = World::paired(40 + remover as u64);
+        numbered(&mut world, 0, 1, 0..5);
+        numbered(&mut world, 1, 0, 0..5);
+        assert!(world.run_while(10_000, |w| w.delivered(0, 1) < 5 || w.delivered(1, 0) < 5));
+        let peer = world.devices[1 - remover].id;
+        world.ask(remover, Request::RemovePeer(peer)).unwrap();
+        world.run_for(1_000);
+        world.pair(0, 1);
+        world.send(0, 1, "there again");
+        world.send(1, 0, "back again");
+        let heard = |w: &World, to: usize, from: usize| w.received(to, from).iter().any(|text| text.ends_with("again"));
+        assert!(world.run_while(30_000, |w| !heard(w, 1, 0) || !heard(w, 0, 1)), "{:?}", world.troubles(0));
+        assert!(world.troubles(0).iter().chain(&world.troubles(1)).all(|t| !t.contains("number")));
+    }
+}
+
+#[test]
+fn a_content_type_that_no_peer_would_take_is_refused_before_it_is_queued() {
+    let mut world = World::paired(42);
+    let peer = world.devices[1].id;
+    for content_type in ["text/plain; charset=utf-8", "a/b/c", "text/ plain", "text", "/plain", "text/", ""] {
+        let message = kith_engine::NewMessage { content_type: content_type.to_owned(), ..World::message("x") };
+        let refused = world.ask(0, Request::Send { peer, message });
+        assert!(matches!(refused, Err(RequestError::InvalidArgument(_))), "{content_type}");
+    }
+    world.send(0, 1, "the next one passes");
+    assert!(world.run_while(5_000, |w| w.delivered(0, 1) < 1));
+}
+
+#[test]
 fn a_session_lives_for_days_with_a_new_key_every_quarter_of_an_hour() {
     let mut world = World::paired(35);
     let mut count = 0;

@@ -172,6 +172,32 @@ fn an_invitee_that_missed_the_confirmation_is_confirmed_by_the_next_session() {
 }
 
 #[test]
+fn a_contact_removed_while_it_pairs_ends_the_pairing() {
+    for after in 0..40 {
+        let mut world = World::new(14, 2);
+        let uri = world.invite(0);
+        let id = world.accept(1, &uri);
+        world.run_for(after);
+        let peer = world.devices[0].id;
+        let removed = world.ask(1, Request::RemovePeer(peer));
+        world.run_for(150_000);
+        let contacts = world.devices[1].disk.state().contacts;
+        assert!(removed.is_ok() && contacts.is_empty() && world.devices[1].peers.is_empty(), "after {after} ms");
+        let state = &world.devices[1].pairings[&id].state;
+        assert!(matches!(state, PairingState::Done(_) | PairingState::Failed(_)), "after {after} ms: {state:?}");
+        assert!(!world.connected(0, 1), "after {after} ms");
+    }
+}
+
+#[test]
+fn a_first_offer_that_the_server_replays_counts_once() {
+    let mut world = World::new(15, 2);
+    world.faults.signal_doubled = 100;
+    world.pair(0, 1);
+    assert!(world.run_while(10_000, |w| !w.connected(0, 1)));
+}
+
+#[test]
 fn pairing_again_with_a_known_device_keeps_history_and_name() {
     let mut world = World::paired(12);
     let peer = world.devices[1].id;

@@ -169,6 +169,7 @@ fn contact(name: &str) -> ContactRecord {
         major_min: 1,
         paired_utc_ms: 1_800_000_000_000,
         seen_utc_ms: 0,
+        incarnation: Incarnation([6; 16]),
     }
 }
 

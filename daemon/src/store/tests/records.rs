@@ -38,9 +38,9 @@ fn contact_rows() {
     contact.paired_utc_ms = 128;
     contact.seen_utc_ms = 2;
     let card = contact.card.clone();
-    pinned(&contact, "contacts", 0x21, &[card.as_bytes(), b"\x03Ada", &[0, 1, 0x80, 0x01, 2]]);
+    pinned(&contact, "contacts", 0x21, &[card.as_bytes(), b"\x03Ada", &[0, 1, 0x80, 0x01, 2], &[6; 16]]);
     contact.state = ContactState::Paired;
-    pinned(&contact, "contacts", 0x21, &[card.as_bytes(), b"\x03Ada", &[1, 1, 0x80, 0x01, 2]]);
+    pinned(&contact, "contacts", 0x21, &[card.as_bytes(), b"\x03Ada", &[1, 1, 0x80, 0x01, 2], &[6; 16]]);
     let conversation = ConversationRecord { last_seq: 4, read_seq: 3, unread: 2, sent_number: 1 };
     pinned(&conversation, "conversations", 0x22, &[&[4, 3, 2, 1]]);
     let mark = |byte, number| Mark { incarnation: Incarnation([byte; 16]), number };
