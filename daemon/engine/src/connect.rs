@@ -273,7 +273,7 @@ impl Engine {
         if let Purpose::Accepting(pairing) = purpose
             && no_such_invite
         {
-            self.fail_pairing(pairing, "The invite is not open (any more). Ask for a new one.", rng);
+            self.no_such_invite(pairing, rng);
         }
     }
 

@@ -21,6 +21,9 @@ const PAIRINGS_MAX: usize = 8;
 const ATTEMPTS_MAX: usize = 5;
 const LIFETIME_S_MIN: u32 = 10;
 const LIFETIME_S_MAX: u32 = 24 * 60 * 60;
+/// Attempts that may end with "no such invite": several seconds, in which a device finds a server
+/// again that was restarted.
+const NO_SUCH_INVITE_MAX: u32 = 4;
 /// How long the invitee tries.
 const ACCEPT_MS_MAX: u64 = 2 * 60 * 1_000;
 /// Contacts on one device. A signaling server lets one device watch 4,096.
@@ -428,6 +431,16 @@ impl Engine {
             }
         }
         self.finish_pairing(id, PairingState::Failed(why.to_owned()));
+    }
+
+    /// The server knows no such invite: after a restart of the server the inviter may only be on
+    /// its way back, so the invitee tries a few times.
+    pub(crate) fn no_such_invite(&mut self, id: PairingId, rng: Rng<'_>) {
+        if let Some(Side::Invitee { failures, .. }) = self.pairings.get(&id).map(|p| &p.side)
+            && *failures >= NO_SUCH_INVITE_MAX
+        {
+            self.fail_pairing(id, "The invite is not open (any more). Ask for a new one.", rng);
+        }
     }
 
     /// A contact was removed: what was under way to pair with it ends.

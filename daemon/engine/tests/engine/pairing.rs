@@ -172,6 +172,19 @@ fn an_invitee_that_missed_the_confirmation_is_confirmed_by_the_next_session() {
 }
 
 #[test]
+fn an_invitee_waits_for_an_inviter_that_finds_the_server_again_a_little_later() {
+    let mut world = World::new(16, 2);
+    let uri = world.invite(0);
+    world.stop_server();
+    world.devices[0].reaches_server = false;
+    let id = world.accept(1, &uri);
+    world.start_server();
+    world.run_for(1_500);
+    world.set_reaches_server(0, true);
+    assert!(world.run_while(60_000, |w| !matches!(w.devices[1].pairings[&id].state, PairingState::Done(_))));
+}
+
+#[test]
 fn a_contact_removed_while_it_pairs_ends_the_pairing() {
     for after in 0..40 {
         let mut world = World::new(14, 2);
