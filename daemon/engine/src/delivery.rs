@@ -312,7 +312,10 @@ impl Engine {
         if let Err(error) = result {
             contact.conversation.unread = contact.conversation.unread.saturating_sub(messages.len() as u64);
             contact.inbound.waiting.clear();
+            // Another commit may have carried the counters of messages that are not there.
+            let op = Op::PutConversation(peer, contact.conversation.clone());
             let link = contact.current;
+            self.commit(vec![op], Pending::Seen);
             self.trouble(peer, &format!("Messages could not be stored and stay with the sender: {error}."));
             if let Some(link) = link {
                 self.end_conn(link, now, rng);

@@ -42,7 +42,7 @@ pub(crate) enum Pending {
     Introduced { link: LinkId, pairing: PairingId, contact: ContactRecord },
     Confirmed { peer: ClientId },
     Removed { request: Option<RequestId>, peer: ClientId },
-    Renamed { request: RequestId, peer: ClientId, name: String },
+    Renamed { request: RequestId, peer: ClientId, before: String },
     Profile { request: RequestId, profile: ProfileRecord },
 
     Done { request: RequestId },
@@ -252,7 +252,7 @@ impl Engine {
             }
             Some(Pending::Confirmed { peer }) => self.confirmed(peer, result),
             Some(Pending::Removed { request, peer }) => self.removed(request, peer, result, now, rng),
-            Some(Pending::Renamed { request, peer, name }) => self.renamed(request, peer, name, result),
+            Some(Pending::Renamed { request, peer, before }) => self.renamed(request, peer, before, result),
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
             Some(Pending::Done { request }) => {
                 self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from))

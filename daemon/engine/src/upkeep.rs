@@ -13,9 +13,11 @@ const CONSUMER_BYTES_MAX: usize = 64;
 
 impl Engine {
     pub(crate) fn mark_read(&mut self, request: RequestId, peer: ClientId, seq: u64) -> Result<(), RequestError> {
-        let conversation = &self.contacts.get(&peer).ok_or(RequestError::NotFound)?.conversation;
-        let from = conversation.read_seq;
-        let seq = seq.min(conversation.last_seq);
+        let contact = self.contacts.get(&peer).ok_or(RequestError::NotFound)?;
+        let from = contact.conversation.read_seq;
+        // What is not on disk yet nobody can have read.
+        let on_its_way = contact.inbound.committing.first().map(|m| m.message.seq.saturating_sub(1));
+        let seq = seq.min(on_its_way.unwrap_or(contact.conversation.last_seq));
         if seq <= from {
             self.reply(request, Ok(Reply::Done));
         } else {
@@ -66,9 +68,11 @@ impl Engine {
         if self.is_removing(peer) {
             return Err(RequestError::NotFound);
         }
-        let mut record = self.contacts.get(&peer).ok_or(RequestError::NotFound)?.record.clone();
-        record.name.clone_from(&name);
-        self.commit(vec![Op::PutContact(record)], Pending::Renamed { request, peer, name });
+        let record = &mut self.contacts.get_mut(&peer).ok_or(RequestError::NotFound)?.record;
+        // In memory at once, so that whatever else writes the contact meanwhile writes this name.
+        let before = core::mem::replace(&mut record.name, name);
+        let op = Op::PutContact(record.clone());
+        self.commit(vec![op], Pending::Renamed { request, peer, before });
         Ok(())
     }
 
@@ -76,13 +80,13 @@ impl Engine {
         &mut self,
         request: RequestId,
         peer: ClientId,
-        name: String,
+        before: String,
         result: Result<(), CommitError>,
     ) {
-        if result.is_ok()
-            && let Some(contact) = self.contacts.get_mut(&peer)
-        {
-            contact.record.name = name;
+        if let Some(contact) = self.contacts.get_mut(&peer) {
+            if result.is_err() {
+                contact.record.name = before;
+            }
             self.notify_peer(peer);
         }
         self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));

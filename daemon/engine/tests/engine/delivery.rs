@@ -304,6 +304,21 @@ fn a_contact_that_was_removed_and_paired_again_is_heard_again() {
 }
 
 #[test]
+fn a_name_given_while_a_session_begins_is_the_name_on_disk() {
+    for after in 0..60 {
+        let mut world = World::paired(43);
+        world.crash(1);
+        world.run_for(1_000);
+        world.start(1);
+        world.run_for(after);
+        let peer = world.devices[1].id;
+        world.ask(0, Request::RenamePeer { peer, name: "front door".to_owned() }).unwrap();
+        world.run_for(10_000);
+        assert_eq!(world.devices[0].disk.state().contacts[0].contact.name, "front door", "after {after} ms");
+    }
+}
+
+#[test]
 fn a_content_type_that_no_peer_would_take_is_refused_before_it_is_queued() {
     let mut world = World::paired(42);
     let peer = world.devices[1].id;
