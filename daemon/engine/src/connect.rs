@@ -208,7 +208,7 @@ impl Engine {
 
     /// The SDP or candidate in a payload, if its version is one to talk to.
     pub(crate) fn acceptable(&mut self, from: ClientId, opened: &Opened<'_>, major_min: u8) -> Option<String> {
-        if opened.version.major != Version::OWN.major || opened.version.major < major_min {
+        if !opened.version.is_compatible(Version::OWN) || opened.version.major < major_min {
             self.trouble(from, "The peer speaks another version of the protocol. Update both devices.");
             return None;
         }

@@ -21,9 +21,6 @@ use crate::{
 /// The random source of an input.
 pub(crate) type Rng<'a> = &'a mut dyn CryptoRng;
 
-/// How long a name may be, in bytes.
-pub const NAME_BYTES_MAX: usize = 64;
-
 /// What the configuration says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {

@@ -39,7 +39,7 @@ mod time;
 mod upkeep;
 
 pub use effect::{Commit, CommitError, CommitId, Effect, Load, LoadId, Loaded, Op};
-pub use engine::{Engine, NAME_BYTES_MAX, Settings};
+pub use engine::{Engine, Settings};
 pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use record::{

@@ -3,13 +3,13 @@
 use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::invite::{InviteKeys, InviteSecret};
 use kith_crypto::sealed::{self, SessionId};
-use kith_crypto::wire::{Frame, Introduce};
+use kith_crypto::wire::{Frame, Introduce, NAME_BYTES_MAX};
 use zeroize::Zeroizing;
 
 use crate::conn::{Conn, Purpose};
 use crate::connect::{backoff_ms, new_incarnation, new_session_id};
 use crate::contact::Contact;
-use crate::engine::{Engine, NAME_BYTES_MAX, Pending, Rng};
+use crate::engine::{Engine, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
 use crate::record::{ContactRecord, ContactState, ConversationRecord, Incarnation, StoredContact};
@@ -148,8 +148,7 @@ impl Engine {
         if now.clock_trusted && invite.expires_utc_s.saturating_mul(1_000) < now.utc_ms {
             return Err(RequestError::InviteExpired);
         }
-        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
-        if self.pairings.values().any(accepts) || self.is_removing(peer) || self.contacts.len() >= CONTACTS_MAX {
+        if !self.acceptances_of(peer).is_empty() || self.is_removing(peer) || self.contacts.len() >= CONTACTS_MAX {
             return Err(RequestError::RateLimited);
         }
         let new_contact = !self.contacts.contains_key(&peer);
@@ -367,9 +366,7 @@ impl Engine {
             // In memory it stays confirmed; the next session writes it again.
             return self.trouble(peer, &format!("The contact could not be stored: {error}."));
         }
-        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
-        let done: Vec<_> = self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect();
-        for id in done {
+        for id in self.acceptances_of(peer) {
             self.finish_pairing(id, PairingState::Done(peer));
         }
     }
@@ -443,11 +440,15 @@ impl Engine {
         }
     }
 
+    /// The pairings in which this device accepts an invite of that peer.
+    fn acceptances_of(&self, peer: ClientId) -> Vec<PairingId> {
+        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
+        self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect()
+    }
+
     /// A contact was removed: what was under way to pair with it ends.
     pub(crate) fn fail_pairings_with(&mut self, peer: ClientId, rng: Rng<'_>) {
-        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
-        let ids: Vec<_> = self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect();
-        for id in ids {
+        for id in self.acceptances_of(peer) {
             self.fail_pairing(id, "The contact was removed while the devices paired.", rng);
         }
     }

@@ -1,6 +1,6 @@
 //! Inside the channel: handshake, greeting, records, rekey (docs/protocol.md §6).
 
-use kith_crypto::session::{Handshake, Side};
+use kith_crypto::session::{Handshake, KEY_RECORDS_MAX, REKEY_RECORDS, Side};
 use kith_crypto::version::Version;
 use kith_crypto::wire::{Frame, Hello};
 
@@ -16,10 +16,6 @@ const KEY_MS_MAX: u64 = 20 * 60 * 1_000;
 /// A younger key is replaced only after many records: a peer cannot make this device compute new
 /// keys all the time.
 const REKEY_MS_MIN: u64 = 60 * 1_000;
-/// A key is replaced after so many records, far below AES-GCM's limit.
-const REKEY_RECORDS: u64 = 1 << 20;
-/// A session whose key was not replaced by then is closed.
-const KEY_RECORDS_MAX: u64 = 1 << 21;
 
 impl Engine {
     /// When a connection wants attention.
@@ -145,7 +141,7 @@ impl Engine {
             Ok(_) => return self.break_off(link, "its first frame was not hello", now, rng),
             Err(error) => return self.break_off(link, &format!("a record did not open: {error}"), now, rng),
         };
-        if hello.version.major != Version::OWN.major {
+        if !hello.version.is_compatible(Version::OWN) {
             return self.break_off(link, "it speaks another version of the protocol; update both devices", now, rng);
         }
         conn.incarnation = Some(Incarnation(hello.incarnation));

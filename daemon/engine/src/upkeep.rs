@@ -154,7 +154,7 @@ impl Engine {
 /// A name as it may be stored: without white space around it.
 ///
 /// # Errors
-/// Empty, longer than [`crate::NAME_BYTES_MAX`] bytes, or with control characters.
+/// Empty, longer than [`kith_crypto::wire::NAME_BYTES_MAX`] bytes, or with control characters.
 pub fn checked_name(name: &str) -> Result<String, RequestError> {
     let cleaned = cleaned_name(name);
     if cleaned.is_empty() || cleaned != name.trim() {
