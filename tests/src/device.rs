@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Bus, Messenger, Policy, Process, Programs, Secret, run_to_end};
+use crate::{Bus, Messenger, Policy, Process, Programs, Secret, Snapshot, run_to_end};
 
 /// How long a command may take; pairing goes through the server and both daemons.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
@@ -63,6 +63,33 @@ impl Device {
         if let Some(mut process) = self.process.take() {
             process.kill();
         }
+    }
+
+    /// Stops the daemon where it is.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.as_ref().context("the daemon does not run")?.freeze()
+    }
+
+    /// Lets a frozen daemon go on.
+    pub fn thaw(&self) {
+        if let Some(process) = &self.process {
+            process.thaw();
+        }
+    }
+
+    /// A copy of all that the daemon has stored: what a power cut at this moment would leave.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        // Nothing may be written while it is copied.
+        self.process.as_ref().map_or(Ok(()), Process::freeze)?;
+        let snapshot = Snapshot::of(&self.data_folder());
+        self.thaw();
+        snapshot
+    }
+
+    /// Puts an earlier copy in the place of all that is stored. The daemon must not run.
+    pub fn put_back(&mut self, snapshot: &Snapshot) -> Result<()> {
+        ensure!(self.process.is_none(), "{} uses its folder", self.name);
+        snapshot.put_into(&self.data_folder())
     }
 
     /// Runs the daemon again and unlocks it.
@@ -134,6 +161,11 @@ impl Device {
     /// Where its message bus is.
     pub fn bus_address(&self) -> &str {
         self.bus.address()
+    }
+
+    /// Whether the daemon runs; one that has ended by itself does not.
+    pub fn is_running(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| !process.has_ended())
     }
 
     /// The running daemon, to look at from outside.

@@ -4,7 +4,7 @@
 //! Invariants:
 //! - Everything that is started ends with its owner, by its process id; what holds files lives in
 //!   temporary folders that end with their owner, too.
-//! - Every wait is for an event and has an end. Nothing sleeps.
+//! - Every wait is for an event and has an end. Nothing sleeps to wait for one.
 //! - Fakes do not exist here: what is asked for over D-Bus is asked of the built `kithd`.
 //!
 //! Deliberately absent: any crate of the product but `kith-dbus`, the door that everybody uses.
@@ -17,6 +17,7 @@ mod process;
 mod programs;
 mod secret;
 mod server;
+mod snapshot;
 
 pub use bus::{Bus, Policy};
 pub use device::Device;
@@ -26,3 +27,4 @@ pub use process::{Process, run_to_end, within};
 pub use programs::Programs;
 pub use secret::Secret;
 pub use server::{Logging, Server};
+pub use snapshot::Snapshot;

@@ -1,6 +1,6 @@
 //! One device's messenger as a program sees it: over D-Bus, on one long-lived connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,17 @@ impl Conversation {
         Ok(Queued { id, at: Instant::now() })
     }
 
+    /// Sends a text under an idempotency key: whoever has no answer may ask again, and it stays one message.
+    pub async fn send_keyed(&self, text: &str, key: &str) -> kith_dbus::Result<String> {
+        let options = SendOptions { idempotency_key: Some(key.to_owned()), ..SendOptions::default() };
+        self.proxy.send("text/plain", text.as_bytes(), &options).await
+    }
+
+    /// Waits until no message of this device waits any more: all are on the peer's disk. The daemon runs meanwhile.
+    pub async fn wait_until_nothing_waits(&self) -> Result<()> {
+        within(DELIVERY_MAX, "the delivery of all that waits", self.nothing_waits()).await
+    }
+
     /// Waits until a message is on the peer's disk; returns how long that took since it was queued.
     pub async fn wait_until_delivered(&mut self, queued: &Queued) -> Result<Duration> {
         let at = within(DELIVERY_MAX, "a delivery", self.delivery_of(&queued.id)).await?;
@@ -193,6 +204,25 @@ impl Conversation {
                 ensure!(rows.last().is_none_or(|last| last.seq < row.seq), "history is out of order at {}", row.seq);
                 rows.push(row);
             }
+        }
+    }
+
+    async fn nothing_waits(&self) -> Result<()> {
+        // The listener hears what is delivered from here on.
+        let rows = self.history().await?;
+        let mut waiting: BTreeSet<String> =
+            rows.into_iter().filter(|row| row.state == MessageState::Queued).map(|row| row.id).collect();
+        loop {
+            let more = self.delivered.more.notified();
+            {
+                let heard = self.delivered.messages();
+                waiting.retain(|id| !heard.contains_key(id));
+            }
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            ensure!(!self.listener.is_finished(), "the bus closed the connection");
+            more.await;
         }
     }
 

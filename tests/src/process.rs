@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a program may take to end after it was asked to.
@@ -106,9 +106,22 @@ impl Process {
         self.poll(Duration::ZERO).is_some()
     }
 
+    /// Stops the program where it is (SIGSTOP); returns when it stands still.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP);
+        waitid(WaitId::Pid(self.pid), WaitIdOptions::STOPPED)
+            .with_context(|| format!("{} did not freeze\n{}", self.name, self.errors()))
+            .map(drop)
+    }
+
+    /// Lets a frozen program go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Asks the program to end and waits for it. An exit code other than 0 is an error.
     pub fn terminate(&mut self) -> Result<()> {
-        self.signal(Signal::TERM);
+        self.ask_to_end();
         match self.poll(END_MAX) {
             Some(status) if status.success() => Ok(()),
             Some(status) => bail!("{} ended with {status}\n{}", self.name, self.errors()),
@@ -123,6 +136,12 @@ impl Process {
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.poll(END_MAX);
+    }
+
+    /// A frozen program would not hear it.
+    fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+        self.thaw();
     }
 
     fn signal(&self, signal: Signal) {
@@ -140,7 +159,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::TERM);
+        self.ask_to_end();
         if self.poll(END_MAX).is_none() {
             self.kill();
         }
@@ -242,6 +261,35 @@ mod tests {
         assert!(proc.exists());
         drop(process);
         assert!(!proc.exists());
+    }
+
+    #[tokio::test]
+    async fn a_frozen_program_stands_still_until_it_is_thawed_and_ends_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = shell(
+            "trap 'exit 0' TERM; trap 'echo heard' USR1; echo ready; while :; do sleep 0.01; done",
+            folder.path(),
+        );
+        process.wait_for_line("ready", WAIT_MAX).await.unwrap();
+        process.freeze().unwrap();
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
+            stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+        };
+        assert_eq!(state(), 'T');
+        process.signal(Signal::USR1);
+        process.thaw();
+        process.wait_for_line("heard", WAIT_MAX).await.unwrap();
+        process.freeze().unwrap();
+        process.terminate().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_that_has_ended_does_not_freeze() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = shell("exit 0", folder.path());
+        process.terminate().unwrap();
+        assert!(process.freeze().is_err());
     }
 
     #[tokio::test]

@@ -54,6 +54,25 @@ impl Server {
         self.process.take().map_or(Ok(()), |mut process| process.terminate())
     }
 
+    /// Ends it like a power cut; its port stays.
+    pub fn cut_power(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Stops it where it is: devices that are connected hear nothing more.
+    pub fn freeze(&self) -> Result<()> {
+        self.process.as_ref().context("the server does not run")?.freeze()
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        if let Some(process) = &self.process {
+            process.thaw();
+        }
+    }
+
     /// Where devices connect to.
     pub fn url(&self) -> String {
         format!("ws://127.0.0.1:{}/", self.port)
