@@ -5,6 +5,6 @@ mod secrecy;
 mod start_order;
 
 /// How often the tests here repeat what they do; `cargo xtask soak` sets it.
-fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     std::env::var("KITH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
 }
