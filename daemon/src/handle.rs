@@ -7,6 +7,8 @@ use kith_engine::{Event, MessageRecord, Reply, Request, RequestError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
+use crate::task::Tasks;
+
 /// How many calls may wait for the loop. A full queue makes callers wait, never the loop.
 const CALLS_MAX: usize = 64;
 
@@ -54,6 +56,9 @@ pub enum CallError {
     /// The store is damaged; the sentence says what is affected.
     #[error("storage corrupt: {0}")]
     Corrupt(String),
+    /// Another long task runs.
+    #[error("busy")]
+    Busy,
     /// The engine refused.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -148,6 +153,7 @@ pub struct Handle {
     calls: mpsc::Sender<Call>,
     events: broadcast::Sender<Arc<Event>>,
     status: watch::Receiver<Status>,
+    tasks: Tasks,
 }
 
 /// What the loop holds.
@@ -159,6 +165,8 @@ pub struct Desk {
     pub events: broadcast::Sender<Arc<Event>>,
     /// Where the status is shown.
     pub status: watch::Sender<Status>,
+    /// Where long work is begun.
+    pub tasks: Tasks,
 }
 
 /// Makes the two ends.
@@ -166,7 +174,9 @@ pub fn door(status: Status) -> (Handle, Desk) {
     let (calls_in, calls) = mpsc::channel(CALLS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (status_in, status) = watch::channel(status);
-    (Handle { calls: calls_in, events: events.clone(), status }, Desk { calls, events, status: status_in })
+    let tasks = Tasks::new();
+    let handle = Handle { calls: calls_in, events: events.clone(), status, tasks: tasks.clone() };
+    (handle, Desk { calls, events, status: status_in, tasks })
 }
 
 impl Handle {
@@ -209,6 +219,11 @@ impl Handle {
     /// The status, and its changes. On `Ready`, take a snapshot; on `Locked`, forget all views.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Long work, to be watched and cancelled.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     async fn call<T>(&self, call: impl FnOnce(oneshot::Sender<Result<T, CallError>>) -> Call) -> Result<T, CallError> {

@@ -3,6 +3,7 @@
 //! `run` is the one loop and the only owner of the engine. It performs the engine's effects and
 //! feeds the results back. The rooms around it do not know each other: `store` seals and writes,
 //! `link` alone speaks WebRTC, `signaling` speaks to the server, `bus` to programs on this device.
+//! `task` is the board on which long work shows how far it is.
 
 pub mod bus;
 pub mod config;
@@ -11,3 +12,4 @@ pub mod link;
 pub mod run;
 pub mod signaling;
 pub mod store;
+pub mod task;

@@ -17,6 +17,9 @@ pub const PEER_PREFIX: &str = "/org/kith/Messenger1/peer/";
 /// What precedes a number in a pairing's path.
 pub const PAIRING_PREFIX: &str = "/org/kith/Messenger1/pairing/";
 
+/// What precedes a number in a task's path.
+pub const TASK_PREFIX: &str = "/org/kith/Messenger1/task/";
+
 /// Stands where an object path has to stand and there is no object.
 pub const NO_OBJECT: &str = "/";
 
@@ -34,6 +37,9 @@ pub const INBOX_INTERFACE: &str = "org.kith.Messenger1.Inbox1";
 
 /// A pairing that is under way.
 pub const PAIRING_INTERFACE: &str = "org.kith.Messenger1.Pairing1";
+
+/// Long work.
+pub const TASK_INTERFACE: &str = "org.kith.Messenger1.Task1";
 
 /// Characters of a client id without hyphens.
 const CLIENT_ID_CHARS: usize = 32;
@@ -80,6 +86,16 @@ pub fn pairing_number_of(path: &ObjectPath<'_>) -> Option<u32> {
     path.as_str().strip_prefix(PAIRING_PREFIX)?.parse().ok()
 }
 
+/// The path of the task with this number.
+pub fn task_path(number: u32) -> OwnedObjectPath {
+    OwnedObjectPath::from(ObjectPath::from_string_unchecked(format!("{TASK_PREFIX}{number}")))
+}
+
+/// The number of the task with this path.
+pub fn task_number_of(path: &ObjectPath<'_>) -> Option<u32> {
+    path.as_str().strip_prefix(TASK_PREFIX)?.parse().ok()
+}
+
 fn is_bare_client_id(text: &str) -> bool {
     text.len() == CLIENT_ID_CHARS && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
 }
@@ -118,5 +134,12 @@ mod tests {
         assert_eq!(path.as_str(), "/org/kith/Messenger1/pairing/7");
         assert_eq!(pairing_number_of(&path), Some(7));
         assert_eq!(pairing_number_of(&peer_path(ID).unwrap()), None);
+    }
+
+    #[test]
+    fn a_task_number_becomes_a_path_and_comes_back() {
+        let path = task_path(7);
+        assert_eq!(path.as_str(), "/org/kith/Messenger1/task/7");
+        assert_eq!((task_number_of(&path), task_number_of(&pairing_path(7))), (Some(7), None));
     }
 }

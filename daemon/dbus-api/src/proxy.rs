@@ -1,10 +1,12 @@
 //! Client proxies, one for each interface. Each call answers with a typed [`Failure`](crate::Failure).
 
-use zbus::{OwnedObjectPath, proxy};
+use std::collections::HashMap;
+
+use zbus::{OwnedObjectPath, OwnedVariant, proxy};
 
 use crate::{
     AcceptOptions, DaemonState, InviteOptions, LinkState, MessageState, Notice, PairingState, Presence, Result, Row,
-    SendOptions, SetUpOptions, Signaling, Trust,
+    SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
 };
 
 /// The daemon as a whole.
@@ -175,4 +177,35 @@ pub trait Pairing1 {
     /// When it ends, milliseconds of UTC.
     #[zbus(property)]
     fn expires(&self) -> Result<u64>;
+}
+
+/// Long work that is under way, or one of the latest that ended.
+#[proxy(interface = "org.kith.Messenger1.Task1", default_service = "org.kith.Messenger1")]
+pub trait Task1 {
+    /// Tells it to stop.
+    fn cancel(&self) -> Result<()>;
+
+    /// It has ended: how, and what came of it.
+    #[zbus(signal)]
+    fn finished(&self, state: TaskState, summary: HashMap<String, OwnedVariant>) -> Result<()>;
+
+    /// What it works at.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn kind(&self) -> Result<TaskKind>;
+
+    /// How far it has come.
+    #[zbus(property)]
+    fn state(&self) -> Result<TaskState>;
+
+    /// How much is done, in its own unit.
+    #[zbus(property)]
+    fn done(&self) -> Result<u64>;
+
+    /// How much there is to do; 0 as long as that is not known.
+    #[zbus(property)]
+    fn total(&self) -> Result<u64>;
+
+    /// What came of it; empty while it works.
+    #[zbus(property)]
+    fn summary(&self) -> Result<HashMap<String, OwnedVariant>>;
 }

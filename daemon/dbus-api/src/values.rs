@@ -172,6 +172,30 @@ value! {
     }
 }
 
+value! {
+    /// What a task works at.
+    TaskKind {
+        /// Writes a backup.
+        Export = 1 "export",
+        /// Reads a backup.
+        Import = 2 "import",
+    }
+}
+
+value! {
+    /// How far a task has come.
+    TaskState {
+        /// It works.
+        Running = 1 "running",
+        /// All of it was done. Final.
+        Done = 2 "done",
+        /// It could not be done. Final.
+        Failed = 3 "failed",
+        /// Somebody cancelled it. Final.
+        Cancelled = 4 "cancelled",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use zbus::wire::{LE, serialized::Context, to_bytes};
@@ -196,6 +220,7 @@ mod tests {
     #[test]
     fn every_number_comes_back() {
         check!(DaemonState Signaling LoggingMode Trust Presence LinkState Direction MessageState PairingState);
+        check!(TaskKind TaskState);
     }
 
     #[test]

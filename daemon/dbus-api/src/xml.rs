@@ -7,4 +7,5 @@ pub const INTERFACES: &[(&str, &str)] = &[
     (crate::CONVERSATION_INTERFACE, include_str!("../xml/org.kith.Messenger1.Conversation1.xml")),
     (crate::INBOX_INTERFACE, include_str!("../xml/org.kith.Messenger1.Inbox1.xml")),
     (crate::PAIRING_INTERFACE, include_str!("../xml/org.kith.Messenger1.Pairing1.xml")),
+    (crate::TASK_INTERFACE, include_str!("../xml/org.kith.Messenger1.Task1.xml")),
 ];

@@ -24,6 +24,10 @@ pub(super) fn refusal(error: CallError) -> Refusal {
             RefusalName::StorageCorrupt,
             format!("The store cannot be used ({}): see the daemon's log, and restore a copy if need be.", bare(&what)),
         ),
+        CallError::Busy => Refusal::new(
+            RefusalName::RateLimited,
+            "Other long work is under way: wait until it has ended, or cancel it.",
+        ),
         CallError::Request(error) => request_refusal(error),
         CallError::Stopping => Refusal::new(RefusalName::Stopping, "The daemon is stopping: start it again."),
     }
@@ -97,6 +101,7 @@ mod tests {
             CallError::WrongSecret,
             CallError::WaitFor(3),
             CallError::Corrupt("a page is damaged.".into()),
+            CallError::Busy,
             CallError::Stopping,
             RequestError::NotFound.into(),
             RequestError::NotPaired.into(),

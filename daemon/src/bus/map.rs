@@ -9,6 +9,7 @@ use kith_engine::{
 use zbus::{ObjectPath, OwnedObjectPath};
 
 use crate::handle::{CallError, DaemonState, Row};
+use crate::task::{TaskEnd, TaskId, TaskKind};
 
 pub(super) fn daemon_state(state: DaemonState) -> dbus::DaemonState {
     match state {
@@ -76,6 +77,22 @@ pub(super) fn pairing_state(state: &PairingState) -> dbus::PairingState {
     }
 }
 
+pub(super) fn task_kind(kind: TaskKind) -> dbus::TaskKind {
+    match kind {
+        TaskKind::Export => dbus::TaskKind::Export,
+        TaskKind::Import => dbus::TaskKind::Import,
+    }
+}
+
+pub(super) fn task_state(end: &Option<TaskEnd>) -> dbus::TaskState {
+    match end {
+        None => dbus::TaskState::Running,
+        Some(TaskEnd::Done(_)) => dbus::TaskState::Done,
+        Some(TaskEnd::Failed(_)) => dbus::TaskState::Failed,
+        Some(TaskEnd::Cancelled) => dbus::TaskState::Cancelled,
+    }
+}
+
 fn direction(direction: Direction) -> dbus::Direction {
     match direction {
         Direction::Outgoing => dbus::Direction::Outgoing,
@@ -91,6 +108,11 @@ pub(super) fn peer_path(peer: ClientId) -> OwnedObjectPath {
 /// The object of a pairing.
 pub(super) fn pairing_path(pairing: PairingId) -> OwnedObjectPath {
     dbus::pairing_path(pairing.0)
+}
+
+/// The object of a task.
+pub(super) fn task_path(task: TaskId) -> OwnedObjectPath {
+    dbus::task_path(task.0)
 }
 
 /// What stands where there is no object.

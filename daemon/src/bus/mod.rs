@@ -13,6 +13,7 @@ mod map;
 mod pairing;
 mod peer;
 mod settle;
+mod task;
 #[cfg(test)]
 mod tests;
 mod tree;

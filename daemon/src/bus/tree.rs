@@ -25,8 +25,10 @@ use super::map;
 use super::pairing::Pairing;
 use super::peer::Peer;
 use super::settle::{Settling, Waiting, settling};
+use super::task::Task;
 use super::view::{self, Changes, ManagerView};
 use crate::handle::{DaemonState, Handle, Status};
+use crate::task::{Board, TaskId, TaskView};
 
 /// Ended pairings that stay readable, so that whoever asked late still learns how one ended.
 const ENDED_MAX: usize = 8;
@@ -44,6 +46,7 @@ enum Next {
     Status,
     Event(Arc<Event>),
     Lagged,
+    Tasks,
     Settled,
     End(Ended),
 }
@@ -61,6 +64,8 @@ pub(super) struct Tree {
     pairings: BTreeMap<PairingId, watch::Sender<PairingView>>,
     /// The pairings that ended, oldest first.
     ended: VecDeque<PairingId>,
+    board: watch::Receiver<Board>,
+    tasks: BTreeMap<TaskId, watch::Sender<TaskView>>,
 }
 
 impl Tree {
@@ -79,12 +84,27 @@ impl Tree {
         server.at(dbus::INBOX_PATH, Inbox::new(handle.clone())).await?;
         server.at(dbus::ROOT_PATH, ObjectManager).await?;
         let (peers, pairings, ended) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
-        Ok(Self { handle, connection, status, events, settling, waiting, manager, peers, pairings, ended })
+        let (board, tasks) = (handle.tasks().watch(), BTreeMap::new());
+        Ok(Self {
+            handle,
+            connection,
+            status,
+            events,
+            settling,
+            waiting,
+            manager,
+            peers,
+            pairings,
+            ended,
+            board,
+            tasks,
+        })
     }
 
     /// Shows the present state.
     pub(super) async fn build(&mut self) {
         let status = self.status.borrow_and_update().clone();
+        self.show_tasks().await;
         self.clear().await;
         if status.state != DaemonState::Ready {
             return self.show_manager(|view| *view = ManagerView::new(status)).await;
@@ -103,6 +123,7 @@ impl Tree {
                 Next::Event(event) if self.status.borrow().state == DaemonState::Ready => self.show(&event).await,
                 Next::Event(_) | Next::Settled => {}
                 Next::Lagged => self.catch_up().await,
+                Next::Tasks => self.show_tasks().await,
                 Next::End(ended) => return ended,
             }
         }
@@ -122,6 +143,10 @@ impl Tree {
                 Ok(event) => Next::Event(event),
                 Err(RecvError::Lagged(_)) => Next::Lagged,
                 Err(RecvError::Closed) => Next::End(Ended::Stopping),
+            },
+            changed = self.board.changed() => match changed {
+                Ok(()) => Next::Tasks,
+                Err(_) => Next::End(Ended::Stopping),
             },
             caller = self.waiting.next() => {
                 // It may have given up.
@@ -285,6 +310,44 @@ impl Tree {
         if let Some(view) = self.pairings.remove(&pairing) {
             view.send_modify(|view| view.uri.zeroize());
             told(self.connection.object_server().remove::<Pairing, _>(map::pairing_path(pairing)).await);
+        }
+    }
+
+    /// Shows all tasks; they outlive locking, since some of them end it.
+    async fn show_tasks(&mut self) {
+        let views = self.board.borrow_and_update().views().clone();
+        let gone: Vec<_> = self.tasks.keys().filter(|id| !views.contains_key(id)).copied().collect();
+        for id in gone {
+            self.tasks.remove(&id);
+            told(self.connection.object_server().remove::<Task, _>(map::task_path(id)).await);
+        }
+        for (id, view) in views {
+            self.show_task(id, view).await;
+        }
+    }
+
+    async fn show_task(&mut self, id: TaskId, new: TaskView) {
+        let path = map::task_path(id);
+        let old = match self.tasks.get(&id) {
+            Some(view) => view.send_replace(new.clone()),
+            None => {
+                // As it began, so that its end is announced even if it came at once.
+                let begun = TaskView { end: None, ..new.clone() };
+                let view = watch::Sender::new(begun.clone());
+                let object = Task::new(id, self.handle.tasks().clone(), view.subscribe());
+                told(self.connection.object_server().at(&path, object).await);
+                view.send_replace(new.clone());
+                self.tasks.insert(id, view);
+                begun
+            }
+        };
+        self.announce(&path, dbus::TASK_INTERFACE, view::task_changes(&old, &new), &[]).await;
+        if old.end.is_none()
+            && new.end.is_some()
+            && let Some(emitter) = self.emitter(&path)
+        {
+            let summary = view::task_summary(&new);
+            told(Task::finished(&emitter, map::task_state(&new.end), summary).await);
         }
     }
 

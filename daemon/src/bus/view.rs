@@ -6,8 +6,10 @@ use kith_dbus as dbus;
 use kith_engine::{PairingState, PairingView, PeerView};
 use zbus::{OwnedObjectPath, Variant};
 
+use super::error::refusal;
 use super::map;
 use crate::handle::{DaemonState, Status};
+use crate::task::{SummaryValue, TaskEnd, TaskView};
 
 /// The properties of one interface that have changed, with their new values.
 pub(super) type Changes = HashMap<&'static str, Variant<'static>>;
@@ -100,6 +102,43 @@ pub(super) fn pairing_changes(old: &PairingView, new: &PairingView) -> Changes {
     changed(&mut changes, "Reason", pairing_reason(old), pairing_reason(new));
     changed(&mut changes, "Expires", old.expires_utc_ms, new.expires_utc_ms);
     changes
+}
+
+/// What has changed on `Task1`.
+pub(super) fn task_changes(old: &TaskView, new: &TaskView) -> Changes {
+    let mut changes = Changes::new();
+    let state = |view: &TaskView| u32::from(map::task_state(&view.end));
+    changed(&mut changes, "State", state(old), state(new));
+    changed(&mut changes, "Done", old.done, new.done);
+    changed(&mut changes, "Total", old.total, new.total);
+    if old.end != new.end {
+        changes.insert("Summary", Variant::from(task_summary(new)));
+    }
+    changes
+}
+
+/// What came of a task; of a failed one, the error's name and sentence.
+pub(super) fn task_summary(view: &TaskView) -> Changes {
+    match &view.end {
+        None | Some(TaskEnd::Cancelled) => Changes::new(),
+        Some(TaskEnd::Done(summary)) => summary.iter().map(|(key, value)| (*key, summary_variant(value))).collect(),
+        Some(TaskEnd::Failed(error)) => {
+            let refusal = refusal(error.clone());
+            Changes::from([
+                ("error", Variant::from(refusal.name.full())),
+                ("sentence", Variant::from(refusal.sentence)),
+            ])
+        }
+    }
+}
+
+fn summary_variant(value: &SummaryValue) -> Variant<'static> {
+    match value {
+        SummaryValue::Number(number) => Variant::from(*number),
+        SummaryValue::Flag(flag) => Variant::from(*flag),
+        SummaryValue::Text(text) => Variant::from(text.clone()),
+        SummaryValue::Texts(texts) => Variant::from(texts.clone()),
+    }
 }
 
 /// Whom a pairing has given.

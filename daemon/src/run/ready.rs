@@ -90,7 +90,12 @@ pub(super) async fn run(
             replies: BTreeMap::new(),
             next_request: 1,
             refused: VecDeque::new(),
-            desk: &Desk { calls: mpsc::channel(1).1, events: desk.events.clone(), status: desk.status.clone() },
+            desk: &Desk {
+                calls: mpsc::channel(1).1,
+                events: desk.events.clone(),
+                status: desk.status.clone(),
+                tasks: desk.tasks.clone(),
+            },
         };
         let lock = ready.serve(&mut inputs, &mut desk.calls, stop).await;
         ready.close(inputs).await;
@@ -169,6 +174,7 @@ impl Ready<'_> {
 
     /// Ends everything in order; what was accepted reaches the disk.
     async fn close(self, inputs: Inputs) {
+        self.desk.tasks.cancel_all();
         self.reader.revoke();
         drop(inputs.signals);
         drop(self.server);

@@ -13,6 +13,7 @@ use zbus::{OwnedVariant, Variant};
 use super::fake::{GATE, HALL, OWN, SECRET, URI};
 use super::introspection::interfaces;
 use super::*;
+use crate::task::TaskKind;
 
 type Changed = (String, HashMap<String, OwnedVariant>, Vec<String>);
 
@@ -44,8 +45,10 @@ async fn every_object_says_what_the_installed_xml_says() {
     let expected: BTreeMap<_, _> = kith_dbus::INTERFACES.iter().flat_map(|(_, xml)| interfaces(xml)).collect();
     assert_eq!(expected.len(), kith_dbus::INTERFACES.len());
     let mut seen = BTreeMap::new();
-    let peer = map::peer_path(HALL);
-    for path in [kith_dbus::ROOT_PATH, kith_dbus::INBOX_PATH, peer.as_str(), pairing.as_str()] {
+    let task = stage.handle.tasks().begin(TaskKind::Export).unwrap();
+    stage.task_shown(task.id()).await;
+    let (peer, task) = (map::peer_path(HALL), map::task_path(task.id()));
+    for path in [kith_dbus::ROOT_PATH, kith_dbus::INBOX_PATH, peer.as_str(), pairing.as_str(), task.as_str()] {
         let builder = IntrospectableProxy::builder(&stage.client).destination(SERVICE).path(path);
         let xml = builder.build().await.unwrap().introspect().await.unwrap();
         seen.extend(interfaces(&xml).into_iter().filter(|(name, _)| name.starts_with("org.kith.")));

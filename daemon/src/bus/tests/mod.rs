@@ -6,10 +6,11 @@ mod fake;
 mod introspection;
 mod private_bus;
 mod serving;
+mod tasks;
 
 use futures_util::StreamExt as _;
 use kith_crypto::identity::ClientId;
-use kith_dbus::{Conversation1Proxy, Inbox1Proxy, Manager1Proxy, Pairing1Proxy, Peer1Proxy, SERVICE};
+use kith_dbus::{Conversation1Proxy, Inbox1Proxy, Manager1Proxy, Pairing1Proxy, Peer1Proxy, SERVICE, Task1Proxy};
 use tokio::task::JoinHandle;
 use zbus::fdo::{DBusProxy, ManagedObjects, NameOwnerChangedStream, ObjectManagerProxy};
 use zbus::message::Type;
@@ -18,6 +19,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath};
 
 use super::{BusAddress, ServeError, map, serve};
 use crate::handle::{DaemonState, Handle};
+use crate::task::TaskId;
 use fake::Fake;
 use private_bus::PrivateBus;
 
@@ -84,6 +86,19 @@ impl Stage {
     async fn pairing(&self, path: OwnedObjectPath) -> Pairing1Proxy<'static> {
         let builder = Pairing1Proxy::builder(&self.client).path(path);
         builder.cache_properties(CacheProperties::No).build().await.unwrap()
+    }
+
+    async fn task(&self, id: TaskId) -> Task1Proxy<'static> {
+        let builder = Task1Proxy::builder(&self.client).path(map::task_path(id));
+        builder.cache_properties(CacheProperties::No).build().await.unwrap()
+    }
+
+    /// Waits until a task has an object.
+    async fn task_shown(&self, id: TaskId) {
+        let mut signals = self.signals().await;
+        while !self.paths().await.iter().any(|path| *path == map::task_path(id).as_str()) {
+            next(&mut signals, "InterfacesAdded").await;
+        }
     }
 
     async fn objects(&self) -> ManagedObjects {
