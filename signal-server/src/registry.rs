@@ -1,4 +1,4 @@
-//! Who is online, who watches whom, which invites are open: the rules, without sockets or a clock.
+//! Who is online, who watches whom, who is in which room, which invites are open: the rules, without sockets or a clock.
 //!
 //! Inputs are the `handle_…` methods, outputs come from [`Registry::poll_output`]; drain it after
 //! every input. The same inputs give the same outputs.
@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kith_crypto::identity::ClientId;
 use kith_crypto::version::Version;
-use kith_signal_protocol::limits::{INVITES_MAX, RELAY_BYTES_MAX, WATCHED_MAX};
+use kith_signal_protocol::limits::{INVITES_MAX, RELAY_BYTES_MAX, ROOMS_MAX, WATCHED_MAX};
 use kith_signal_protocol::{
-    Goodbye, GoodbyeReason, Instance, Notice, Presence, Relay, Relayed, ToDevice, ToServer, Token, Undelivered,
-    UndeliveredReason, Via, Watch, Welcome,
+    Goodbye, GoodbyeReason, Instance, Notice, Presence, Relay, Relayed, RoomPresence, ToDevice, ToServer, Token,
+    Undelivered, UndeliveredReason, Via, Watch, Welcome,
 };
 
 /// Devices that may use one invite: its holder allows five attempts, and some come in vain.
@@ -69,6 +69,7 @@ struct Device {
     connection: ConnectionId,
     instance: Instance,
     watches: BTreeSet<ClientId>,
+    rooms: BTreeSet<Token>,
     invites: BTreeSet<Token>,
     /// The other instance that its owner was last told of, so that one stray device is told once.
     intruder: Option<Instance>,
@@ -86,6 +87,7 @@ pub struct Registry {
     notice: Notice,
     devices: BTreeMap<ClientId, Device>,
     connections: BTreeMap<ConnectionId, ClientId>,
+    rooms: Rooms,
     invites: BTreeMap<Token, Invite>,
     outputs: VecDeque<Output>,
 }
@@ -98,6 +100,7 @@ impl Registry {
             notice,
             devices: BTreeMap::new(),
             connections: BTreeMap::new(),
+            rooms: Rooms::default(),
             invites: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
@@ -107,6 +110,12 @@ impl Registry {
     #[must_use]
     pub fn online(&self) -> usize {
         self.devices.len()
+    }
+
+    /// How many rooms have somebody in them.
+    #[must_use]
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
     }
 
     /// What to do next.
@@ -127,8 +136,14 @@ impl Registry {
             self.forget(stale);
             self.close(stale, GoodbyeReason::Replaced, "the same device has connected again", 0);
         }
-        let device =
-            Device { connection, instance, watches: BTreeSet::new(), invites: BTreeSet::new(), intruder: None };
+        let device = Device {
+            connection,
+            instance,
+            watches: BTreeSet::new(),
+            rooms: BTreeSet::new(),
+            invites: BTreeSet::new(),
+            intruder: None,
+        };
         self.devices.insert(id, device);
         self.connections.insert(connection, id);
         let welcome = Welcome { version: Version::OWN, notice: self.notice.clone() };
@@ -148,6 +163,8 @@ impl Registry {
                 self.outputs.push_back(Output::Close { to: connection, goodbye: None });
             }
             ToServer::Watch(watch) => self.watch(id, &watch),
+            ToServer::EnterRoom(room) => self.enter_room(id, room),
+            ToServer::LeaveRoom(room) => self.leave_room(id, &room),
             ToServer::OpenInvite(token) => self.open_invite(id, token),
             ToServer::CloseInvite(token) => self.close_invite(id, &token),
             ToServer::Relay(relay) => self.relay(connection, id, relay),
@@ -168,6 +185,7 @@ impl Registry {
             self.close(connection, GoodbyeReason::ShuttingDown, "the server is shutting down", 0);
         }
         self.devices.clear();
+        self.rooms = Rooms::default();
         self.invites.clear();
     }
 
@@ -218,6 +236,49 @@ impl Registry {
         }
     }
 
+    fn enter_room(&mut self, id: ClientId, room: Token) {
+        let Some(device) = self.devices.get_mut(&id) else {
+            return;
+        };
+        let own = device.connection;
+        if device.rooms.contains(&room) {
+            return;
+        }
+        if device.rooms.len() >= ROOMS_MAX {
+            self.forget(own);
+            self.close(own, GoodbyeReason::TooMany, "too many rooms are entered", 0);
+            return;
+        }
+        if !self.rooms.enter(room, id) {
+            self.send(own, ToDevice::RoomFull(room));
+            return;
+        }
+        device.rooms.insert(room);
+        for peer in self.rooms.others(&room, id) {
+            self.send(own, room_presence(room, peer, true));
+        }
+        self.tell_room(room, id, true);
+    }
+
+    fn leave_room(&mut self, id: ClientId, room: &Token) {
+        if let Some(device) = self.devices.get_mut(&id)
+            && device.rooms.remove(room)
+        {
+            self.rooms.leave(room, id);
+            self.tell_room(*room, id, false);
+        }
+    }
+
+    /// Tells the others in a room of `peer`.
+    fn tell_room(&mut self, room: Token, peer: ClientId, present: bool) {
+        for other in self.rooms.others(&room, peer) {
+            if let Some(device) = self.devices.get(&other) {
+                let to = device.connection;
+                self.send(to, room_presence(room, peer, present));
+            }
+        }
+    }
+
     fn open_invite(&mut self, id: ClientId, token: Token) {
         let Some(device) = self.devices.get_mut(&id) else {
             return;
@@ -251,6 +312,7 @@ impl Registry {
             match via {
                 Via::Contact => self.route_contact(from, to),
                 Via::Invite(token) => self.route_invite(from, to, &token),
+                Via::Room(room) => self.route_room(from, to, &room),
             }
         };
         match routed {
@@ -289,6 +351,14 @@ impl Registry {
         self.devices.get(&to).map(|device| device.connection).ok_or(UndeliveredReason::NotReachable)
     }
 
+    fn route_room(&self, from: ClientId, to: ClientId, room: &Token) -> Result<ConnectionId, UndeliveredReason> {
+        let is_inside = |id: &ClientId| self.devices.get(id).is_some_and(|device| device.rooms.contains(room));
+        match self.devices.get(&to) {
+            Some(device) if from != to && is_inside(&from) && is_inside(&to) => Ok(device.connection),
+            _ => Err(UndeliveredReason::NotReachable),
+        }
+    }
+
     /// Takes a device out and tells those who were told of it.
     fn forget(&mut self, connection: ConnectionId) {
         let Some(id) = self.connections.remove(&connection) else {
@@ -308,6 +378,10 @@ impl Registry {
                 self.send(to, presence(id, false));
             }
         }
+        for room in &device.rooms {
+            self.rooms.leave(room, id);
+            self.tell_room(*room, id, false);
+        }
     }
 
     fn send(&mut self, to: ConnectionId, message: ToDevice) {
@@ -320,9 +394,17 @@ impl Registry {
     }
 }
 
+fn room_presence(room: Token, peer: ClientId, present: bool) -> ToDevice {
+    ToDevice::RoomPresence(RoomPresence { room, peer, present })
+}
+
 fn presence(peer: ClientId, online: bool) -> ToDevice {
     ToDevice::Presence(Presence { peer, online })
 }
+
+mod rooms;
+
+use rooms::Rooms;
 
 #[cfg(test)]
 mod tests;

@@ -27,20 +27,23 @@ pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
     }
 }
 
-/// What the server says after the welcome; `None` is a message that only belongs before it.
+/// What the server says after the welcome; `None` is a message that only belongs before it, or about a
+/// room: this device enters none.
 pub(super) fn to_engine(message: ToDevice) -> Option<Signal> {
     Some(match message {
-        ToDevice::Challenge(_) | ToDevice::Welcome(_) => return None,
+        ToDevice::Challenge(_) | ToDevice::Welcome(_) | ToDevice::RoomPresence(_) | ToDevice::RoomFull(_) => {
+            return None;
+        }
         ToDevice::Goodbye(goodbye) => Signal::Refused(refused_by(goodbye.reason)),
         ToDevice::Intruder => Signal::Intruder,
         ToDevice::Notice(notice) => Signal::Notice(notice_in(notice)),
         ToDevice::Presence(presence) => Signal::Presence { peer: presence.peer, online: presence.online },
         ToDevice::Relayed(relayed) => {
-            Signal::Relayed { from: relayed.from, via: via_in(relayed.via), payload: relayed.payload }
+            Signal::Relayed { from: relayed.from, via: via_in(relayed.via)?, payload: relayed.payload }
         }
         ToDevice::Undelivered(undelivered) => Signal::Undelivered {
             to: undelivered.to,
-            via: via_in(undelivered.via),
+            via: via_in(undelivered.via)?,
             no_such_invite: match undelivered.reason {
                 UndeliveredReason::NoSuchInvite => true,
                 UndeliveredReason::NotReachable
@@ -89,10 +92,11 @@ pub(super) fn pause(goodbye: &protocol::Goodbye) -> Pause {
     }
 }
 
-fn via_in(via: protocol::Via) -> engine::Via {
+fn via_in(via: protocol::Via) -> Option<engine::Via> {
     match via {
-        protocol::Via::Contact => engine::Via::Contact,
-        protocol::Via::Invite(token) => engine::Via::Invite(token),
+        protocol::Via::Contact => Some(engine::Via::Contact),
+        protocol::Via::Invite(token) => Some(engine::Via::Invite(token)),
+        protocol::Via::Room(_) => None,
     }
 }
 

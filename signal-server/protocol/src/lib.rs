@@ -18,8 +18,8 @@ mod to_server;
 
 pub use codec::ProtocolError;
 pub use to_device::{
-    Challenge, Goodbye, GoodbyeReason, IceServer, IceServers, LoggingMode, Notice, Presence, Relayed, ToDevice,
-    Undelivered, UndeliveredReason, Welcome,
+    Challenge, Goodbye, GoodbyeReason, IceServer, IceServers, LoggingMode, Notice, Presence, Relayed, RoomPresence,
+    ToDevice, Undelivered, UndeliveredReason, Welcome,
 };
 pub use to_server::{Login, Relay, ToServer, Watch};
 
@@ -31,17 +31,19 @@ pub const PATH: &str = "/v1/device";
 /// The WebSocket subprotocol that both sides name (docs/protocol.md §3.1).
 pub const SUBPROTOCOL: &str = "kith.signal.1";
 
-/// The part of an invite that the server sees, 16 bytes.
+/// The part of an invite or of a room that the server sees, 16 bytes.
 pub type Token = [u8; 16];
 
 /// What tells two runs of a daemon with the same identity apart, 16 random bytes.
 pub type Instance = [u8; 16];
 
-/// Under which right a payload is relayed; postcard: `00`, or `01` and the token.
+/// Under which right a payload is relayed; postcard: `00`, or `01` or `02` and the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Via {
     /// Both devices watch each other.
     Contact,
     /// One of them holds this invite open.
     Invite(Token),
+    /// Both are in this room.
+    Room(Token),
 }

@@ -15,6 +15,12 @@ pub const WATCH_IDS_MAX: usize = 3_200;
 /// Invites that one device holds open: nobody shows more than a few QR codes at a time.
 pub const INVITES_MAX: usize = 8;
 
+/// Rooms that one device is in at a time.
+pub const ROOMS_MAX: usize = 64;
+
+/// Devices in one room: its whole presence fits into an outbox many times over.
+pub const ROOM_DEVICES_MAX: usize = 256;
+
 /// The text of a notice or a goodbye: a few sentences that a small screen can show.
 pub const TEXT_BYTES_MAX: usize = 512;
 

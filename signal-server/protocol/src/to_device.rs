@@ -4,9 +4,9 @@ use kith_crypto::identity::ClientId;
 use kith_crypto::version::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::Via;
 use crate::codec::{self, ProtocolError, at_most};
 use crate::limits::{ICE_SERVERS_MAX, ICE_TEXT_BYTES_MAX, ICE_URLS_MAX, TEXT_BYTES_MAX};
+use crate::{Token, Via};
 
 const CHALLENGE: u8 = 0x01;
 const WELCOME: u8 = 0x03;
@@ -14,6 +14,8 @@ const GOODBYE: u8 = 0x04;
 const INTRUDER: u8 = 0x05;
 const NOTICE: u8 = 0x06;
 const PRESENCE: u8 = 0x11;
+const ROOM_PRESENCE: u8 = 0x14;
+const ROOM_FULL: u8 = 0x15;
 const RELAYED: u8 = 0x31;
 const UNDELIVERED: u8 = 0x32;
 const ICE_SERVERS: u8 = 0x41;
@@ -33,6 +35,10 @@ pub enum ToDevice {
     Notice(Notice),
     /// A watched device came or went.
     Presence(Presence),
+    /// A device came to a room that this one is in, or went.
+    RoomPresence(RoomPresence),
+    /// This device is not in the room: there is no place left.
+    RoomFull(Token),
     /// A payload from another device.
     Relayed(Relayed),
     /// A payload that went nowhere.
@@ -122,6 +128,17 @@ pub struct Presence {
     pub online: bool,
 }
 
+/// A device came to a room, or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomPresence {
+    /// Which room.
+    pub room: Token,
+    /// Which device.
+    pub peer: ClientId,
+    /// Whether it is there.
+    pub present: bool,
+}
+
 /// A payload from another device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relayed {
@@ -202,6 +219,8 @@ impl ToDevice {
             Self::Intruder => codec::encode(INTRUDER, &()),
             Self::Notice(notice) => codec::encode(NOTICE, notice),
             Self::Presence(presence) => codec::encode(PRESENCE, presence),
+            Self::RoomPresence(presence) => codec::encode(ROOM_PRESENCE, presence),
+            Self::RoomFull(room) => codec::encode(ROOM_FULL, room),
             Self::Relayed(relayed) => codec::encode(RELAYED, relayed),
             Self::Undelivered(undelivered) => codec::encode(UNDELIVERED, undelivered),
             Self::IceServers(servers) => codec::encode(ICE_SERVERS, servers),
@@ -225,6 +244,8 @@ impl ToDevice {
             }
             NOTICE => Self::Notice(codec::payload(bytes)?),
             PRESENCE => Self::Presence(codec::payload(bytes)?),
+            ROOM_PRESENCE => Self::RoomPresence(codec::payload(bytes)?),
+            ROOM_FULL => Self::RoomFull(codec::payload(bytes)?),
             RELAYED => Self::Relayed(codec::payload(bytes)?),
             UNDELIVERED => Self::Undelivered(codec::payload(bytes)?),
             ICE_SERVERS => Self::IceServers(codec::payload(bytes)?),
@@ -244,7 +265,13 @@ impl ToDevice {
                 at_most(servers.len(), ICE_SERVERS_MAX, "a list of ICE servers")?;
                 servers.iter().try_for_each(IceServer::check)
             }
-            Self::Challenge(_) | Self::Intruder | Self::Presence(_) | Self::Relayed(_) | Self::Undelivered(_) => Ok(()),
+            Self::Challenge(_)
+            | Self::Intruder
+            | Self::Presence(_)
+            | Self::RoomPresence(_)
+            | Self::RoomFull(_)
+            | Self::Relayed(_)
+            | Self::Undelivered(_) => Ok(()),
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::{Instance, Token, Via};
 
 const LOGIN: u8 = 0x02;
 const WATCH: u8 = 0x10;
+const ENTER_ROOM: u8 = 0x12;
+const LEAVE_ROOM: u8 = 0x13;
 const OPEN_INVITE: u8 = 0x20;
 const CLOSE_INVITE: u8 = 0x21;
 const RELAY: u8 = 0x30;
@@ -22,6 +24,10 @@ pub enum ToServer {
     Login(Box<Login>),
     /// Watch these devices, and no longer those.
     Watch(Watch),
+    /// Say to the others in this room that this device is there, and tell it of them.
+    EnterRoom(Token),
+    /// No longer.
+    LeaveRoom(Token),
     /// Let payloads with this token through to this device.
     OpenInvite(Token),
     /// No longer.
@@ -80,6 +86,8 @@ impl ToServer {
         match self {
             Self::Login(login) => codec::encode(LOGIN, login),
             Self::Watch(watch) => codec::encode(WATCH, watch),
+            Self::EnterRoom(token) => codec::encode(ENTER_ROOM, token),
+            Self::LeaveRoom(token) => codec::encode(LEAVE_ROOM, token),
             Self::OpenInvite(token) => codec::encode(OPEN_INVITE, token),
             Self::CloseInvite(token) => codec::encode(CLOSE_INVITE, token),
             Self::Relay(relay) => codec::encode(RELAY, relay),
@@ -97,6 +105,8 @@ impl ToServer {
         let message = match tlv.kind {
             LOGIN => Self::Login(codec::payload(bytes)?),
             WATCH => Self::Watch(codec::payload(bytes)?),
+            ENTER_ROOM => Self::EnterRoom(codec::payload(bytes)?),
+            LEAVE_ROOM => Self::LeaveRoom(codec::payload(bytes)?),
             OPEN_INVITE => Self::OpenInvite(codec::payload(bytes)?),
             CLOSE_INVITE => Self::CloseInvite(codec::payload(bytes)?),
             RELAY => Self::Relay(codec::payload(bytes)?),
@@ -113,7 +123,13 @@ impl ToServer {
     fn check(&self) -> Result<(), ProtocolError> {
         match self {
             Self::Watch(Watch { add, remove }) => at_most(add.len() + remove.len(), WATCH_IDS_MAX, "a list of ids"),
-            Self::Login(_) | Self::OpenInvite(_) | Self::CloseInvite(_) | Self::Relay(_) | Self::IceRequest => Ok(()),
+            Self::Login(_)
+            | Self::EnterRoom(_)
+            | Self::LeaveRoom(_)
+            | Self::OpenInvite(_)
+            | Self::CloseInvite(_)
+            | Self::Relay(_)
+            | Self::IceRequest => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ use kith_signal_protocol::limits::{
 };
 use kith_signal_protocol::{
     Challenge, Goodbye, GoodbyeReason, IceServer, IceServers, LoggingMode, Login, Notice, Presence, ProtocolError,
-    Relay, Relayed, ToDevice, ToServer, Undelivered, UndeliveredReason, Via, Watch, Welcome,
+    Relay, Relayed, RoomPresence, ToDevice, ToServer, Undelivered, UndeliveredReason, Via, Watch, Welcome,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn client_id() -> impl Strategy<Value = ClientId> {
 }
 
 fn via() -> impl Strategy<Value = Via> {
-    prop_oneof![Just(Via::Contact), any::<[u8; 16]>().prop_map(Via::Invite)]
+    prop_oneof![Just(Via::Contact), any::<[u8; 16]>().prop_map(Via::Invite), any::<[u8; 16]>().prop_map(Via::Room)]
 }
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
@@ -51,6 +51,8 @@ fn to_server() -> impl Strategy<Value = ToServer> {
     prop_oneof![
         (any::<u8>(), version()).prop_map(|(seed, version)| login(seed, version)),
         (ids(), ids()).prop_map(|(add, remove)| ToServer::Watch(Watch { add, remove })),
+        any::<[u8; 16]>().prop_map(ToServer::EnterRoom),
+        any::<[u8; 16]>().prop_map(ToServer::LeaveRoom),
         any::<[u8; 16]>().prop_map(ToServer::OpenInvite),
         any::<[u8; 16]>().prop_map(ToServer::CloseInvite),
         (client_id(), via(), payload()).prop_map(|(to, via, payload)| ToServer::Relay(Relay { to, via, payload })),
@@ -73,6 +75,9 @@ fn to_device() -> impl Strategy<Value = ToDevice> {
         Just(ToDevice::Intruder),
         notice().prop_map(ToDevice::Notice),
         (client_id(), any::<bool>()).prop_map(|(peer, online)| ToDevice::Presence(Presence { peer, online })),
+        (any::<[u8; 16]>(), client_id(), any::<bool>())
+            .prop_map(|(room, peer, present)| ToDevice::RoomPresence(RoomPresence { room, peer, present })),
+        any::<[u8; 16]>().prop_map(ToDevice::RoomFull),
         (client_id(), via(), payload()).prop_map(|(from, via, payload)| ToDevice::Relayed(Relayed {
             from,
             via,
@@ -131,6 +136,11 @@ fn the_bytes_are_the_ones_of_the_protocol_page() {
     expected.push(6);
     expected.extend(b"sealed");
     assert_eq!(ToServer::Relay(relay).encode().unwrap(), expected);
+
+    let room = RoomPresence { room: [9; 16], peer: ClientId::from_bytes([7; 20]), present: true };
+    let expected = [&[0x14, 0, 37][..], &[9; 16], &[7; 20], &[1]].concat();
+    assert_eq!(ToDevice::RoomPresence(room).encode().unwrap(), expected);
+    assert_eq!(ToServer::EnterRoom([9; 16]).encode().unwrap(), [&[0x12, 0, 16][..], &[9; 16]].concat());
 
     let goodbye = Goodbye { reason: GoodbyeReason::IdentityInUse, text: "no".to_owned(), retry_after_s: 300 };
     let expected = [0x04, 0, 6, 2, 2, b'n', b'o', 0xac, 0x02];

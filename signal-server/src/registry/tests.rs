@@ -1,3 +1,4 @@
+use kith_signal_protocol::limits::ROOM_DEVICES_MAX;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
@@ -214,6 +215,74 @@ fn an_invite_has_room_for_a_bounded_number_of_devices() {
             assert_eq!(outputs, [undelivered(stranger, A, via, UndeliveredReason::TooMany)]);
         }
     }
+}
+
+fn room(to: ConnectionId, peer: ConnectionId, present: bool) -> Output {
+    Output::Send { to, message: room_presence(TOKEN, id(peer), present) }
+}
+
+#[test]
+fn devices_in_a_room_see_each_other_come_and_go_and_nobody_else_does() {
+    let mut registry = registry(&[A, B, C]);
+    assert_eq!(say(&mut registry, A, ToServer::EnterRoom(TOKEN)), []);
+    assert_eq!(say(&mut registry, B, ToServer::EnterRoom(TOKEN)), [room(B, A, true), room(A, B, true)]);
+    // Entering again says nothing new, and another token is another room.
+    assert_eq!(say(&mut registry, B, ToServer::EnterRoom(TOKEN)), []);
+    assert_eq!(say(&mut registry, C, ToServer::EnterRoom([8; 16])), []);
+    assert_eq!(say(&mut registry, A, ToServer::LeaveRoom(TOKEN)), [room(B, A, false)]);
+    assert_eq!(say(&mut registry, A, ToServer::EnterRoom(TOKEN)), [room(A, B, true), room(B, A, true)]);
+    registry.handle_disconnected(B);
+    assert_eq!(drain(&mut registry), [room(A, B, false)]);
+}
+
+#[test]
+fn a_payload_passes_between_devices_in_the_same_room_only() {
+    let mut registry = registry(&[A, B, C]);
+    let via = Via::Room(TOKEN);
+    for inside in [A, B] {
+        say(&mut registry, inside, ToServer::EnterRoom(TOKEN));
+    }
+    assert_eq!(say(&mut registry, A, relay(B, via)), [relayed(B, A, via)]);
+    for (from, to) in [(A, C), (C, A), (A, A)] {
+        let refused = undelivered(from, to, via, UndeliveredReason::NotReachable);
+        assert_eq!(say(&mut registry, from, relay(to, via)), [refused]);
+    }
+    say(&mut registry, B, ToServer::LeaveRoom(TOKEN));
+    assert_eq!(say(&mut registry, A, relay(B, via)), [undelivered(A, B, via, UndeliveredReason::NotReachable)]);
+}
+
+#[test]
+fn a_room_that_is_full_says_so_and_has_a_place_again_when_somebody_leaves() {
+    let mut registry = registry(&[]);
+    for n in 0..=u64::try_from(ROOM_DEVICES_MAX).unwrap() {
+        let mut bytes = [9; 20];
+        bytes[..8].copy_from_slice(&n.to_be_bytes());
+        registry.handle_login(ConnectionId(n), ClientId::from_bytes(bytes), [0; 16]);
+        drain(&mut registry);
+        let outputs = say(&mut registry, ConnectionId(n), ToServer::EnterRoom(TOKEN));
+        assert_eq!(u64::try_from(outputs.len()).unwrap(), if n < 256 { 2 * n } else { 1 });
+    }
+    let late = ConnectionId(256);
+    assert_eq!(
+        say(&mut registry, late, ToServer::EnterRoom([8; 16])),
+        [],
+        "being refused by one room leaves the others open"
+    );
+    registry.handle_disconnected(A);
+    drain(&mut registry);
+    assert_eq!(say(&mut registry, late, ToServer::EnterRoom(TOKEN)).len(), 2 * 255);
+}
+
+#[test]
+fn one_room_too_many_ends_the_connection_and_an_empty_room_is_forgotten() {
+    let mut registry = registry(&[A]);
+    for n in 0..u8::try_from(ROOMS_MAX).unwrap() {
+        assert_eq!(say(&mut registry, A, ToServer::EnterRoom([n; 16])), []);
+    }
+    assert_eq!(registry.rooms(), ROOMS_MAX);
+    let outputs = say(&mut registry, A, ToServer::EnterRoom([0xff; 16]));
+    assert_eq!(goodbye(&outputs[0]), (A, GoodbyeReason::TooMany, 0));
+    assert_eq!(registry.rooms(), 0);
 }
 
 #[test]
