@@ -1,6 +1,7 @@
 //! The keys and the sealed values of what lies on disk (docs/protocol.md §8).
 //!
-//! Personal hash → master key → key-encryption key → data key → one key per table → values.
+//! Personal hash → master key → key-encryption key → data key and tag key → two keys per table: one for its values, one
+//! for the tags that rows are found by.
 //!
 //! Invariants:
 //! - A value opens only for the same client id, table and row key that it was sealed for.
@@ -12,7 +13,7 @@
 use core::fmt;
 
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::identity::{CLIENT_ID_BYTES, ClientId};
 use crate::primitives::{NONCE_BYTES, Refused, TAG_BYTES, aead_open, aead_seal, derive, hmac_sha256, pbkdf2_sha256};
@@ -21,8 +22,10 @@ use crate::primitives::{NONCE_BYTES, Refused, TAG_BYTES, aead_open, aead_seal, d
 pub const ITERATIONS_MIN: u32 = 200_000;
 /// The most: beyond it a changed header could keep a small device busy for an hour.
 pub const ITERATIONS_MAX: u32 = 10_000_000;
-/// Bytes of a wrapped data key.
+/// Bytes of a data key that is wrapped alone.
 pub const WRAPPED_BYTES: usize = NONCE_BYTES + KEY_BYTES + TAG_BYTES;
+/// Bytes of a data key and a tag key that are wrapped together.
+pub const WRAPPED_PAIR_BYTES: usize = NONCE_BYTES + 2 * KEY_BYTES + TAG_BYTES;
 /// Bytes before a sealed value's ciphertext: version and nonce.
 pub const VALUE_HEAD_BYTES: usize = 1 + NONCE_BYTES;
 /// What a sealed value is longer than its plaintext.
@@ -86,7 +89,7 @@ key!(
     MasterKey
 );
 key!(
-    /// Wraps the data key.
+    /// Wraps the keys of a store.
     KeyEncryptionKey
 );
 key!(
@@ -94,8 +97,13 @@ key!(
     BackupKey
 );
 key!(
-    /// The random key of a store; each table's key is derived from it.
+    /// The random key of a store; each table's key for values is derived from it.
     DataKey
+);
+key!(
+    /// What each table's key for row tags is derived from. It outlives the data key: what some rows are found by is
+    /// stored nowhere, so their tags could not be made anew.
+    TagKey
 );
 
 impl MasterKey {
@@ -150,7 +158,7 @@ impl DataKey {
         key
     }
 
-    /// Wraps it: `nonce [12] ‖ ciphertext [32] ‖ tag [16]`, bound to the clear header's bytes before it.
+    /// Wraps it alone: `nonce [12] ‖ ciphertext [32] ‖ tag [16]`, bound to the clear header's bytes before it.
     pub fn wrap<R: CryptoRng + ?Sized>(
         &self,
         kek: &KeyEncryptionKey,
@@ -158,17 +166,8 @@ impl DataKey {
         rng: &mut R,
     ) -> [u8; WRAPPED_BYTES] {
         let mut wrapped = [0; WRAPPED_BYTES];
-        let (nonce, rest) = wrapped.split_at_mut(NONCE_BYTES);
-        let (text, tag_out) = rest.split_at_mut(KEY_BYTES);
-        rng.fill_bytes(nonce);
-        let mut sealed = Self(self.0);
-        // 32 bytes and a header are far below what the cipher takes; were it otherwise, zeros would not unwrap.
-        if let Some(nonce) = nonce.first_chunk()
-            && let Ok(tag) = aead_seal(&kek.0, nonce, header, &mut sealed.0)
-        {
-            text.copy_from_slice(&sealed.0);
-            tag_out.copy_from_slice(&tag);
-        }
+        wrapped[NONCE_BYTES..][..KEY_BYTES].copy_from_slice(&self.0);
+        wrap(kek, header, rng, &mut wrapped);
         wrapped
     }
 
@@ -177,19 +176,87 @@ impl DataKey {
     /// # Errors
     /// [`VaultError::Sealed`]: another personal hash, another header or a changed bit.
     pub fn unwrap(kek: &KeyEncryptionKey, header: &[u8], wrapped: &[u8; WRAPPED_BYTES]) -> Result<Self, VaultError> {
-        let (nonce, rest) = wrapped.split_first_chunk().ok_or(VaultError::Sealed)?;
-        let (text, rest) = rest.split_first_chunk().ok_or(VaultError::Sealed)?;
-        let tag = rest.first_chunk().ok_or(VaultError::Sealed)?;
-        let mut key = Self(*text);
-        aead_open(&kek.0, nonce, header, &mut key.0, tag)?;
-        Ok(key)
+        let mut wrapped = Zeroizing::new(*wrapped);
+        let key = unwrap(kek, header, &mut wrapped[..])?;
+        Ok(Self(*key.first_chunk().ok_or(VaultError::Sealed)?))
+    }
+}
+
+impl TagKey {
+    /// Makes one of its bytes, which a store of version 0 holds in clear.
+    pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// The keys of a store: one seals its values, the other makes its row tags.
+#[derive(Debug)]
+pub struct StoreKeys {
+    data: DataKey,
+    tags: TagKey,
+}
+
+impl StoreKeys {
+    /// Makes the keys of a new store.
+    pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
+        let mut tags = TagKey([0; KEY_BYTES]);
+        let data = DataKey::generate(rng);
+        rng.fill_bytes(&mut tags.0);
+        Self { data, tags }
+    }
+
+    /// The keys of a store whose header wraps a data key alone: it is the tag key, too.
+    pub fn from_data_key(data: DataKey) -> Self {
+        let tags = TagKey(data.0);
+        Self { data, tags }
+    }
+
+    /// A new data key for a store that keeps its row tags.
+    pub fn with_tags<R: CryptoRng + ?Sized>(tags: TagKey, rng: &mut R) -> Self {
+        Self { data: DataKey::generate(rng), tags }
+    }
+
+    /// The same with a new data key: what the old one opens, these do not, and the row tags stay as they are.
+    pub fn renewed<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Self {
+        Self::with_tags(TagKey(self.tags.0), rng)
+    }
+
+    /// Wraps both: `nonce [12] ‖ ciphertext of data key ‖ tag key [64] ‖ tag [16]`, bound to the clear header's bytes before
+    /// it.
+    pub fn wrap<R: CryptoRng + ?Sized>(
+        &self,
+        kek: &KeyEncryptionKey,
+        header: &[u8],
+        rng: &mut R,
+    ) -> [u8; WRAPPED_PAIR_BYTES] {
+        let mut wrapped = [0; WRAPPED_PAIR_BYTES];
+        let (data, tags) = wrapped[NONCE_BYTES..][..2 * KEY_BYTES].split_at_mut(KEY_BYTES);
+        data.copy_from_slice(&self.data.0);
+        tags.copy_from_slice(&self.tags.0);
+        wrap(kek, header, rng, &mut wrapped);
+        wrapped
+    }
+
+    /// Unwraps both.
+    ///
+    /// # Errors
+    /// [`VaultError::Sealed`]: another personal hash, another header or a changed bit.
+    pub fn unwrap(
+        kek: &KeyEncryptionKey,
+        header: &[u8],
+        wrapped: &[u8; WRAPPED_PAIR_BYTES],
+    ) -> Result<Self, VaultError> {
+        let mut wrapped = Zeroizing::new(*wrapped);
+        let (data, tags) = unwrap(kek, header, &mut wrapped[..])?.split_first_chunk().ok_or(VaultError::Sealed)?;
+        let tags = tags.first_chunk().ok_or(VaultError::Sealed)?;
+        Ok(Self { data: DataKey(*data), tags: TagKey(*tags) })
     }
 
     /// The keys of one table.
     pub fn table(&self, client_id: &ClientId, name: &'static str) -> TableKey {
         TableKey {
-            values: derive_key(&self.0, &[TABLE_LABEL, name.as_bytes()]),
-            rows: derive_key(&self.0, &[ROW_LABEL, name.as_bytes()]),
+            values: derive_key(&self.data.0, &[TABLE_LABEL, name.as_bytes()]),
+            rows: derive_key(&self.tags.0, &[ROW_LABEL, name.as_bytes()]),
             client_id: *client_id,
             name,
         }
@@ -278,4 +345,26 @@ type Associated = heapless::Vec<u8, { VALUE_LABEL.len() + CLIENT_ID_BYTES + 1 + 
 fn derive_key(key: &[u8; KEY_BYTES], info: &[&[u8]]) -> [u8; KEY_BYTES] {
     let [derived] = *derive(&[], key, info);
     derived
+}
+
+/// Seals in place what stands between the nonce's place and the tag's; all three together are the wrapped key.
+fn wrap<R: CryptoRng + ?Sized>(kek: &KeyEncryptionKey, header: &[u8], rng: &mut R, wrapped: &mut [u8]) {
+    let sealed = wrapped.split_first_chunk_mut::<NONCE_BYTES>().and_then(|(nonce, rest)| {
+        let (keys, tag_out) = rest.split_last_chunk_mut::<TAG_BYTES>()?;
+        rng.fill_bytes(nonce);
+        *tag_out = aead_seal(&kek.0, nonce, header, keys).ok()?;
+        Some(())
+    });
+    // Some keys and a header are far below what the cipher takes; were it otherwise, zeros would not unwrap.
+    if sealed.is_none() {
+        wrapped.zeroize();
+    }
+}
+
+/// Opens a wrapped key in place.
+fn unwrap<'a>(kek: &KeyEncryptionKey, header: &[u8], wrapped: &'a mut [u8]) -> Result<&'a [u8], VaultError> {
+    let (nonce, rest) = wrapped.split_first_chunk_mut::<NONCE_BYTES>().ok_or(VaultError::Sealed)?;
+    let (keys, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(VaultError::Sealed)?;
+    aead_open(&kek.0, nonce, header, keys, tag)?;
+    Ok(keys)
 }

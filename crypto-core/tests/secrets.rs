@@ -9,7 +9,7 @@ use kith_crypto::primitives::generate_secret;
 use kith_crypto::sealed::one_shot::Psk;
 use kith_crypto::sealed::{Header, Opened, PayloadKind, SessionId};
 use kith_crypto::session::Handshake;
-use kith_crypto::vault::{DataKey, ITERATIONS_MIN, MasterKey};
+use kith_crypto::vault::{DataKey, ITERATIONS_MIN, MasterKey, StoreKeys, TagKey};
 use kith_crypto::version::Version;
 use kith_crypto::wire::Message;
 use support::{Pair, identity, pair, seeded, side};
@@ -61,7 +61,10 @@ fn keys_of_the_vault_print_nothing() {
     assert_eq!(format!("{:?}", master.backup_key()), "BackupKey(..)");
     let data = DataKey::generate(&mut seeded(1));
     assert_eq!(format!("{data:?}"), "DataKey(..)");
-    assert_eq!(format!("{:?}", data.table(&id, "messages")), "TableKey(\"messages\", ..)");
+    assert_eq!(format!("{:?}", TagKey::from_bytes([1; 32])), "TagKey(..)");
+    let keys = StoreKeys::from_data_key(data);
+    assert_eq!(format!("{keys:?}"), "StoreKeys { data: DataKey(..), tags: TagKey(..) }");
+    assert_eq!(format!("{:?}", keys.table(&id, "messages")), "TableKey(\"messages\", ..)");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use kith_crypto::identity::ClientId;
 use kith_crypto::vault::{
-    DataKey, ITERATIONS_MAX, ITERATIONS_MIN, KeyEncryptionKey, MasterKey, OVERHEAD, TableKey, VALUE_HEAD_BYTES,
-    VaultError,
+    DataKey, ITERATIONS_MAX, ITERATIONS_MIN, KeyEncryptionKey, MasterKey, OVERHEAD, StoreKeys, TableKey, TagKey,
+    VALUE_HEAD_BYTES, VaultError,
 };
 use support::seeded;
 
@@ -31,8 +31,13 @@ fn wrapped() -> [u8; 60] {
     DataKey::generate(&mut seeded(1)).wrap(kek(), HEADER, &mut seeded(2))
 }
 
+/// The keys of a store; the same for the same seed.
+fn keys(seed: u64) -> StoreKeys {
+    StoreKeys::generate(&mut seeded(seed))
+}
+
 fn table() -> TableKey {
-    DataKey::generate(&mut seeded(1)).table(&ID, "messages")
+    keys(1).table(&ID, "messages")
 }
 
 fn sealed(table: &TableKey, row_key: &[u8]) -> Vec<u8> {
@@ -77,10 +82,33 @@ fn the_master_key_depends_on_every_input() {
 }
 
 #[test]
-fn an_unwrapped_data_key_opens_what_was_sealed_before() {
-    let data = DataKey::unwrap(kek(), HEADER, &wrapped()).unwrap();
+fn unwrapped_keys_open_what_was_sealed_before_and_find_its_rows() {
+    let wrapped = keys(1).wrap(kek(), HEADER, &mut seeded(2));
+    let unwrapped = StoreKeys::unwrap(kek(), HEADER, &wrapped).unwrap().table(&ID, "messages");
     let mut value = sealed(&table(), b"row");
-    assert_eq!(data.table(&ID, "messages").open(b"row", &mut value).unwrap(), VALUE);
+    assert_eq!(unwrapped.open(b"row", &mut value).unwrap(), VALUE);
+    assert_eq!(unwrapped.row_tag(b"an id"), table().row_tag(b"an id"));
+}
+
+#[test]
+fn a_data_key_that_is_wrapped_alone_makes_the_row_tags_too() {
+    let made = StoreKeys::from_data_key(DataKey::generate(&mut seeded(1))).table(&ID, "messages");
+    let data = DataKey::unwrap(kek(), HEADER, &wrapped()).unwrap();
+    let unwrapped = StoreKeys::from_data_key(data).table(&ID, "messages");
+    let mut value = sealed(&made, b"row");
+    assert_eq!(unwrapped.open(b"row", &mut value).unwrap(), VALUE);
+    assert_eq!(unwrapped.row_tag(b"an id"), made.row_tag(b"an id"));
+}
+
+#[test]
+fn a_new_data_key_opens_nothing_old_and_finds_the_same_rows() {
+    let renewed = keys(1).renewed(&mut seeded(2)).table(&ID, "messages");
+    assert!(renewed.open(b"row", &mut sealed(&table(), b"row")).is_err());
+    assert_eq!(renewed.row_tag(b"an id"), table().row_tag(b"an id"));
+    let tags = || TagKey::from_bytes([7; 32]);
+    let [one, other] =
+        [1, 2].map(|seed| StoreKeys::with_tags(tags(), &mut seeded(seed)).table(&ID, "ids").row_tag(b"an id"));
+    assert_eq!(one, other);
 }
 
 #[test]
@@ -95,6 +123,13 @@ fn any_changed_byte_of_a_wrapped_key_or_its_header_is_refused() {
         changed[at] ^= 1;
         assert!(DataKey::unwrap(kek(), &changed, &wrapped()).is_err(), "byte {at}");
     }
+    let pair = keys(1).wrap(kek(), HEADER, &mut seeded(2));
+    for at in 0..pair.len() {
+        let mut changed = pair;
+        changed[at] ^= 1;
+        assert!(StoreKeys::unwrap(kek(), HEADER, &changed).is_err(), "byte {at}");
+    }
+    assert!(StoreKeys::unwrap(kek(), b"the clear headex", &pair).is_err());
 }
 
 #[test]
@@ -135,7 +170,7 @@ fn any_changed_byte_of_a_value_is_refused() {
 
 #[test]
 fn a_value_opens_in_its_own_place_only() {
-    let data = DataKey::generate(&mut seeded(1));
+    let data = keys(1);
     let value = sealed(&data.table(&ID, "messages"), b"row");
     let opens = |table: TableKey, row: &[u8]| table.open(row, &mut value.clone()).is_ok();
     assert!(opens(data.table(&ID, "messages"), b"row"));
@@ -143,7 +178,7 @@ fn a_value_opens_in_its_own_place_only() {
     assert!(!opens(data.table(&ID, "messages"), b""));
     assert!(!opens(data.table(&ID, "contacts"), b"row"));
     assert!(!opens(data.table(&OTHER_ID, "messages"), b"row"));
-    assert!(!opens(DataKey::generate(&mut seeded(2)).table(&ID, "messages"), b"row"));
+    assert!(!opens(keys(2).table(&ID, "messages"), b"row"));
     // The table's name ends where its length says: no part of it passes into the row key.
     assert!(!opens(data.table(&ID, "message"), b"srow"));
 }
@@ -164,12 +199,12 @@ fn a_row_key_over_the_limit_is_refused() {
 
 #[test]
 fn row_tags_hide_what_they_stand_for() {
-    let data = DataKey::generate(&mut seeded(1));
+    let data = keys(1);
     let tag = data.table(&ID, "ids").row_tag(b"an id");
     assert_eq!(tag, data.table(&ID, "ids").row_tag(b"an id"));
     assert_ne!(tag, data.table(&ID, "ids").row_tag(b"another"));
     assert_ne!(tag, data.table(&ID, "peers").row_tag(b"an id"));
-    assert_ne!(tag, DataKey::generate(&mut seeded(2)).table(&ID, "ids").row_tag(b"an id"));
+    assert_ne!(tag, keys(2).table(&ID, "ids").row_tag(b"an id"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use kith_crypto::noise::{HandshakeState, Role};
 use kith_crypto::primitives::{derive, pbkdf2_sha256, point_to_uncompressed};
 use kith_crypto::sealed::{self, Header, PayloadKind, SessionId};
 use kith_crypto::session::{Handshake, Session, Side};
-use kith_crypto::vault::{DataKey, MasterKey};
+use kith_crypto::vault::{DataKey, MasterKey, StoreKeys};
 use kith_crypto::version::Version;
 use kith_crypto::wire::{Ack, Frame, Hello, Introduce, Message};
 use p256::SecretKey;
@@ -516,8 +516,18 @@ fn a_vault() {
     block.check("wrapped", &wrapped);
     assert!(DataKey::unwrap(&derived.key_encryption_key(), &header, &wrapped).is_ok());
 
+    let tag_key: [u8; 32] = block.bytes("tag_key");
+    let keys = StoreKeys::generate(&mut Script::new(&[data_key, tag_key].concat()));
+    let pair_header: [u8; 45] = block.bytes("pair_header");
+    let mut rng = Script::new(&block.bytes::<12>("pair_nonce"));
+    let pair = keys.wrap(&derived.key_encryption_key(), &pair_header, &mut rng);
+    block.check("pair_wrapped", &pair);
+    assert!(StoreKeys::unwrap(&derived.key_encryption_key(), &pair_header, &pair).is_ok());
+
     assert_eq!(block.text("table"), "messages");
-    let table = data.table(&client_id, "messages");
+    let tag_of: [u8; 16] = block.bytes("row_tag_of");
+    block.check("pair_row_tag", &keys.table(&client_id, "messages").row_tag(&tag_of));
+    let table = StoreKeys::from_data_key(data).table(&client_id, "messages");
     block.check("table_key", &expand(&data_key, b"kith/1 table messages"));
     let row_key: [u8; 12] = block.bytes("row_key");
     let value = block.text("value").as_bytes();
@@ -527,6 +537,6 @@ fn a_vault() {
     let length = table.seal(&row_key, &mut buf, value.len(), &mut rng).unwrap();
     block.check("sealed_value", &buf[..length]);
     assert_eq!(table.open(&row_key, &mut buf[..length]).unwrap(), value);
-    block.check("row_tag", &table.row_tag(&block.bytes::<16>("row_tag_of")));
+    block.check("row_tag", &table.row_tag(&tag_of));
     block.finish();
 }

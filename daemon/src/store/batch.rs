@@ -6,8 +6,8 @@ use redb::WriteTransaction;
 
 use super::{
     fault::Fault,
-    rows::Rows,
-    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, Table},
+    rows::{Readable, Rows},
+    table::{self, Definition, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, Table},
     value::{CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, Stored},
 };
 
@@ -15,25 +15,27 @@ use super::{
 const FIRST_CONVERSATION: u32 = 1;
 
 /// The last row that a transaction wrote or removed. After a failed fsync nobody knows whether
-/// the transaction is on disk; this row does. Each sealed value is unique by its random nonce.
-#[derive(Debug)]
+/// the transaction is on disk; this row does. Each sealed value is unique by its random nonce, and
+/// so is a header.
 pub(super) struct Witness {
-    table: Table,
+    table: Definition,
     row_key: Vec<u8>,
-    sealed: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
 }
 
 impl Witness {
+    pub(super) fn new(table: Definition, row_key: &[u8], value: Option<&[u8]>) -> Self {
+        Self { table, row_key: row_key.to_vec(), value: value.map(<[u8]>::to_vec) }
+    }
+
     /// Whether the database holds what the transaction wrote last.
     pub(super) fn is_in(&self, tx: &redb::ReadTransaction) -> Result<bool, Fault> {
-        tx.with_table(self.table, |table| {
-            let mut found = None;
-            table.row(&self.row_key, &mut |sealed| {
-                found = Some(sealed.to_vec());
-                Ok(())
-            })?;
-            Ok(found == self.sealed)
-        })
+        let mut found = None;
+        tx.open_table(self.table)?.row(&self.row_key, &mut |value| {
+            found = Some(value.to_vec());
+            Ok(())
+        })?;
+        Ok(found == self.value)
     }
 }
 
@@ -228,14 +230,14 @@ impl<'a> Batch<'a> {
     fn put<S: Stored>(&mut self, row_key: &[u8], record: &S) -> Result<(), Fault> {
         let sealed = self.sealer.seal(row_key, record)?;
         self.tx.open_table(S::TABLE.definition())?.insert(row_key, sealed)?;
-        self.witness = Some(Witness { table: S::TABLE, row_key: row_key.to_vec(), sealed: Some(sealed.to_vec()) });
+        self.witness = Some(Witness::new(S::TABLE.definition(), row_key, Some(sealed)));
         Ok(())
     }
 
     fn remove(&mut self, table: Table, row_key: &[u8]) -> Result<(), Fault> {
         let removed = self.tx.open_table(table.definition())?.remove(row_key)?.is_some();
         if removed {
-            self.witness = Some(Witness { table, row_key: row_key.to_vec(), sealed: None });
+            self.witness = Some(Witness::new(table.definition(), row_key, None));
         }
         Ok(())
     }

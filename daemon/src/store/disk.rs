@@ -1,15 +1,16 @@
 //! The database file, and the one door to it that the writer and the readers share.
 
-use std::{
-    fs::OpenOptions,
-    path::PathBuf,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, WriteTransaction};
-use rustix::fs::{Advice, fadvise};
 
-use super::{batch::Witness, fault::Fault, folder::Folder, table::Keys};
+use super::{
+    batch::Witness,
+    custody::Custody,
+    fault::Fault,
+    folder::{Folder, NEW_FILE, STORE_FILE},
+    table::Keys,
+};
 
 /// Pages kept in memory. redb's default is 1 GiB, which a board does not have; a conversation's
 /// newest page and the upper levels of all trees fit into this.
@@ -23,7 +24,7 @@ const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// The file that the database lies in.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
-    path: PathBuf,
+    name: &'static str,
     // Held so that the folder stays locked while the database is open.
     folder: Folder,
 }
@@ -31,27 +32,23 @@ pub(super) struct Disk {
 impl Disk {
     /// The store of a folder.
     pub(super) fn of(folder: &Folder) -> Self {
-        Self::at(folder, folder.store_file())
+        Self { name: STORE_FILE, folder: folder.clone() }
     }
 
-    /// Another file of a folder.
-    pub(super) fn at(folder: &Folder, path: PathBuf) -> Self {
-        Self { path, folder: folder.clone() }
+    /// The store that is being made in a folder.
+    pub(super) fn new_of(folder: &Folder) -> Self {
+        Self { name: NEW_FILE, folder: folder.clone() }
     }
 
     /// Opens the file, or makes an empty one into a database.
     pub(super) fn open(&self) -> Result<Database, Fault> {
-        #[cfg(test)]
-        if let Some(faults) = self.folder.faults() {
-            return Ok(builder().create_with_backend(faults.backend(&self.path))?);
-        }
-        Ok(builder().create(&self.path)?)
+        Ok(self.folder.files().database(&builder(), self.name)?)
     }
 
     /// Opens the file without changing a byte of it. `None` if it was not closed cleanly: then
     /// only [`Disk::open`] can read it.
     pub(super) fn open_read_only(&self) -> Result<Option<redb::ReadOnlyDatabase>, Fault> {
-        match builder().open_read_only(&self.path) {
+        match self.folder.files().read_only(&builder(), self.name) {
             Ok(database) => Ok(Some(database)),
             Err(redb::DatabaseError::RepairAborted) => Ok(None),
             Err(error) => Err(error.into()),
@@ -62,21 +59,13 @@ impl Disk {
     /// as written all the same. Writes what can be written and makes the kernel forget the rest,
     /// so that what is read next is what a power cut would leave.
     fn settle(&self) -> Result<(), Fault> {
-        let file = OpenOptions::new().read(true).write(true).open(&self.path).map_err(redb::Error::Io)?;
-        file.sync_all().map_err(redb::Error::Io)?;
-        fadvise(&file, 0, None, Advice::DontNeed).map_err(|error| redb::Error::Io(error.into()))?;
-        Ok(())
+        Ok(self.folder.files().forget_unwritten(self.name).map_err(redb::Error::Io)?)
     }
 
     /// Whether there is room for commits that add something. Where the file system does not say,
     /// the write itself will.
     pub(super) fn has_room(&self) -> bool {
-        #[cfg(test)]
-        if self.folder.faults().is_some_and(|faults| faults.is_out_of_room()) {
-            return false;
-        }
-        rustix::fs::statvfs(self.folder.path())
-            .map_or(true, |at| at.f_bavail.saturating_mul(at.f_frsize) >= RESERVE_BYTES)
+        self.folder.files().free_bytes().is_none_or(|bytes| bytes >= RESERVE_BYTES)
     }
 }
 
@@ -86,7 +75,7 @@ fn builder() -> Builder {
     builder
 }
 
-/// The open database and the readers' keys. Whoever reads holds the door for one page; whoever
+/// The open database and its keys, but for the writer's own. Whoever reads holds the door for one page; whoever
 /// closes it waits for that page.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -97,7 +86,20 @@ pub(super) struct Door {
 #[derive(Debug)]
 struct Inside {
     database: Option<Database>,
-    reader_keys: Option<Keys>,
+    keys: Option<Held>,
+}
+
+/// The keys that a lock takes away at once.
+#[derive(Debug)]
+struct Held {
+    reader: Keys,
+    custody: Custody,
+}
+
+impl Held {
+    fn of(custody: Custody) -> Self {
+        Self { reader: custody.table_keys(), custody }
+    }
 }
 
 /// A snapshot with the keys to read it; the door stays open as long as it lives.
@@ -109,13 +111,13 @@ pub(super) struct Snapshot<'a> {
 impl Snapshot<'_> {
     /// The readers' keys; `None` after [`Door::revoke`].
     pub(super) fn keys(&self) -> Option<&Keys> {
-        self.inside.reader_keys.as_ref()
+        self.inside.keys.as_ref().map(|held| &held.reader)
     }
 }
 
 impl Door {
-    pub(super) fn new(disk: Disk, database: Database, reader_keys: Keys) -> Self {
-        Self { disk, inside: RwLock::new(Inside { database: Some(database), reader_keys: Some(reader_keys) }) }
+    pub(super) fn new(disk: Disk, database: Database, custody: Custody) -> Self {
+        Self { disk, inside: RwLock::new(Inside { database: Some(database), keys: Some(Held::of(custody)) }) }
     }
 
     pub(super) fn disk(&self) -> &Disk {
@@ -126,7 +128,7 @@ impl Door {
     pub(super) fn snapshot(&self) -> Result<Option<Snapshot<'_>>, Fault> {
         let inside = self.read();
         match &inside.database {
-            Some(database) if inside.reader_keys.is_some() => {
+            Some(database) if inside.keys.is_some() => {
                 let tx = database.begin_read()?;
                 Ok(Some(Snapshot { tx, inside }))
             }
@@ -158,15 +160,28 @@ impl Door {
         Ok(())
     }
 
-    /// Wipes the readers' keys.
-    pub(super) fn revoke(&self) {
-        self.write().reader_keys = None;
+    /// The keys above the tables'; `None` after [`Door::revoke`].
+    pub(super) fn custody(&self) -> Option<Custody> {
+        self.read().keys.as_ref().map(|held| held.custody.clone())
     }
 
-    /// Closes the database and wipes the readers' keys.
+    /// The header on disk is this one's now. A lock that came first keeps the keys wiped.
+    pub(super) fn set_custody(&self, custody: Custody) {
+        let mut inside = self.write();
+        if inside.keys.is_some() {
+            inside.keys = Some(Held::of(custody));
+        }
+    }
+
+    /// Wipes the keys.
+    pub(super) fn revoke(&self) {
+        self.write().keys = None;
+    }
+
+    /// Closes the database and wipes the keys.
     pub(super) fn close(&self) {
         let mut inside = self.write();
-        inside.reader_keys = None;
+        inside.keys = None;
         inside.database = None;
     }
 

@@ -8,22 +8,24 @@ use std::{
     sync::Arc,
 };
 
-const STORE_FILE: &str = "store.redb";
-const NEW_FILE: &str = "store.redb.new";
+use super::files::{FILE_MODE, Files, RealFiles};
+
+/// The database.
+pub(super) const STORE_FILE: &str = "store.redb";
+/// A database that is not finished, or not yet in its place.
+pub(super) const NEW_FILE: &str = "store.redb.new";
 const LOCK_FILE: &str = "lock";
 
 /// Nobody but the owner may read, write or enter.
 const FOLDER_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 const OTHERS_MASK: u32 = 0o077;
 
 /// The data directory, checked and locked. Clones share the lock; it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    files: Arc<dyn Files>,
     _lock: Arc<File>,
-    #[cfg(test)]
-    faults: Option<Arc<super::tests::faults::Faults>>,
 }
 
 /// Why the data directory cannot be used.
@@ -96,12 +98,10 @@ impl Folder {
             .open(path.join(LOCK_FILE))
             .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: Arc::new(lock),
-                #[cfg(test)]
-                faults: None,
-            }),
+            Ok(()) => {
+                let files = Arc::new(RealFiles::of(path));
+                Ok(Self { path: path.to_owned(), files, _lock: Arc::new(lock) })
+            }
             Err(TryLockError::WouldBlock) => Err(FolderError::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
@@ -112,42 +112,41 @@ impl Folder {
         &self.path
     }
 
-    /// Lets a test stand between the database and the disk.
+    /// The files in it.
+    pub(super) fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
+    /// Lets a test stand in for the disk.
     #[cfg(test)]
-    pub(super) fn with_faults(mut self, faults: Arc<super::tests::faults::Faults>) -> Self {
-        self.faults = Some(faults);
+    pub(super) fn with_files(mut self, files: Arc<dyn Files>) -> Self {
+        self.files = files;
         self
     }
 
-    #[cfg(test)]
-    pub(super) fn faults(&self) -> Option<&super::tests::faults::Faults> {
-        self.faults.as_deref()
-    }
-
-    /// The database.
-    pub(super) fn store_file(&self) -> PathBuf {
-        self.path.join(STORE_FILE)
+    /// Whether there is a database.
+    pub(super) fn has_store(&self) -> io::Result<bool> {
+        self.files.exists(STORE_FILE)
     }
 
     /// An empty, private file to build a new database in. What an interrupted set-up left there
     /// is thrown away.
-    pub(super) fn make_new_file(&self) -> io::Result<PathBuf> {
-        let path = self.path.join(NEW_FILE);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&path)?;
-        Ok(path)
+    pub(super) fn make_new_file(&self) -> io::Result<()> {
+        self.files.create(NEW_FILE)
     }
 
     /// Gives the finished new file the database's name. After this a power cut leaves the whole
-    /// database; before it, none.
+    /// new database; before it, what there was.
     pub(super) fn publish_new_file(&self) -> io::Result<()> {
-        let path = self.path.join(NEW_FILE);
-        File::open(&path)?.sync_all()?;
-        std::fs::rename(&path, self.store_file())?;
-        File::open(&self.path)?.sync_all()
+        self.files.sync(NEW_FILE)?;
+        self.files.rename(NEW_FILE, STORE_FILE)?;
+        self.files.sync_folder()
+    }
+
+    /// Where the database lies.
+    #[cfg(test)]
+    pub(super) fn store_file(&self) -> PathBuf {
+        self.path.join(STORE_FILE)
     }
 }
 

@@ -7,8 +7,10 @@ use redb::{Durability, WriteTransaction};
 
 use super::{
     batch::{self, Batch, Witness},
+    custody::Custody,
     disk::Door,
     fault::Fault,
+    table::{HEADER, HEADER_KEY},
     value::Sealer,
 };
 
@@ -53,19 +55,31 @@ impl GroupCommit {
                 Attempt::Done(results) => return results,
                 Attempt::Without(at, fault) => barred[at] = Some(fault.into()),
                 Attempt::Failed(fault, witness, results) => {
-                    return match self.recover(witness) {
-                        Ok(true) => results,
-                        Ok(false) => vec![Err(fault.into()); batch.len()],
-                        Err(why) => {
-                            let why =
-                                format!("{fault}; then the database could not be opened again: {why}; restart kithd");
-                            self.broken = Some(why.clone());
-                            vec![Err(CommitError::Failed(why)); batch.len()]
-                        }
+                    return match self.settle(fault, witness) {
+                        Ok(()) => results,
+                        Err(error) => vec![Err(error); batch.len()],
                     };
                 }
             }
         }
+    }
+
+    /// Puts another header in the place of the store's, in one step: the keys stay the same.
+    pub(super) fn put_header(&mut self, custody: Custody) -> Result<(), CommitError> {
+        if let Some(why) = &self.broken {
+            return Err(CommitError::Failed(why.clone()));
+        }
+        let header = custody.header().encode();
+        let written = self.door.begin_write().and_then(|tx| {
+            let tx = prepare(tx.ok_or(Fault::Database(redb::Error::DatabaseClosed))?)?;
+            tx.open_table(HEADER)?.insert(HEADER_KEY, header.as_slice())?;
+            Ok(tx.commit()?)
+        });
+        if let Err(fault) = written {
+            self.settle(fault, Some(Witness::new(HEADER, HEADER_KEY, Some(&header))))?;
+        }
+        self.door.set_custody(custody);
+        Ok(())
     }
 
     /// Closes the database.
@@ -106,12 +120,21 @@ impl GroupCommit {
         }
     }
 
-    /// After a failure: opens the database again and finds out whether the transaction is in it.
-    fn recover(&self, witness: Option<Witness>) -> Result<bool, Fault> {
-        self.door.reopen()?;
-        match witness {
+    /// After a failure: opens the database again and finds out whether the transaction is in it
+    /// all the same.
+    fn settle(&mut self, fault: Fault, witness: Option<Witness>) -> Result<(), CommitError> {
+        let is_in = self.door.reopen().and_then(|()| match witness {
             Some(witness) => self.door.is_in(&witness),
             None => Ok(false),
+        });
+        match is_in {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(fault.into()),
+            Err(why) => {
+                let why = format!("{fault}; then the database could not be opened again: {why}; restart kithd");
+                self.broken = Some(why.clone());
+                Err(CommitError::Failed(why))
+            }
         }
     }
 }

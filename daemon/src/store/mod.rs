@@ -29,16 +29,19 @@
 //! that is switched off at the wall would do that every morning. The test `cost` prints what a
 //! commit writes: about 60 kB for a lone message, 5 kB in a burst of 32.
 //!
-//! Deliberately absent: searching, deleting single messages, changing the secret, slowing down
-//! wrong secrets. redb checks its own structures only after an unclean end; damage that something
+//! Deliberately absent: searching, deleting single messages, slowing down wrong secrets. redb checks its own structures only after an unclean end; damage that something
 //! else did to them may panic in redb, while damage to values is always found and named.
 
 mod batch;
+mod custody;
 mod disk;
 mod fault;
+mod files;
 mod folder;
 mod group;
 mod header;
+mod keyholder;
+mod orders;
 mod reader;
 mod rows;
 mod setup;
@@ -50,6 +53,7 @@ mod value;
 mod writer;
 
 pub use folder::{Folder, FolderError};
+pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};
 pub use setup::{CreateError, Found, LockedStore, OpenError, Store, UnlockError, create, open};
 pub use writer::{Completion, SubmitError, Writer};

@@ -5,27 +5,25 @@ use std::{fmt, io, sync::Arc};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use kith_crypto::{
     identity::{ClientId, Identity},
-    vault::{self, DataKey, MasterKey},
+    vault::{StoreKeys, VaultError},
 };
 use kith_engine::{Incarnation, ProfileRecord, StoredState};
 use redb::{Database, ReadableDatabase};
 
 use super::{
     batch::Batch,
+    custody::Custody,
     disk::{Disk, Door},
     fault::Fault,
     folder::Folder,
     group,
-    header::{Header, HeaderError},
+    header::{Header, HeaderError, Phase},
     reader::Reader,
     state,
     table::{HEADER, HEADER_KEY, Keys, Table},
     value::Sealer,
     writer::Writer,
 };
-
-/// PBKDF2 iterations of a new store: a quarter of a second on a small board.
-const ITERATIONS: u32 = vault::ITERATIONS_MIN;
 
 /// What a data directory holds.
 #[derive(Debug)]
@@ -103,7 +101,7 @@ pub struct Store {
 ///
 /// [`OpenError::Newer`] if a newer program wrote the header.
 pub fn open(folder: &Folder) -> Result<Found, OpenError> {
-    match folder.store_file().try_exists() {
+    match folder.has_store() {
         Ok(true) => {}
         Ok(false) => return Ok(Found::Empty),
         Err(error) => return Err(OpenError::Failed(error.to_string())),
@@ -127,39 +125,32 @@ pub fn open(folder: &Folder) -> Result<Found, OpenError> {
 ///
 /// [`CreateError::Exists`] if there is one already; then nothing has been changed.
 pub fn create(folder: &Folder, secret: &[u8], identity: Identity, display_name: String) -> Result<Store, CreateError> {
-    if folder.store_file().try_exists()? {
+    if folder.has_store()? {
         return Err(CreateError::Exists);
     }
-    let failed = |error: vault::VaultError| CreateError::Failed(error.to_string());
-    let mut rng = UnwrapErr(SysRng);
-    let (mut salt, mut incarnation) = ([0; 16], [0; 16]);
-    getrandom::fill(&mut salt).map_err(|error| CreateError::Failed(error.to_string()))?;
+    let mut incarnation = [0; 16];
     getrandom::fill(&mut incarnation).map_err(|error| CreateError::Failed(error.to_string()))?;
-
-    let client_id = identity.client_id();
-    let master = MasterKey::derive(secret, &client_id, &salt, ITERATIONS).map_err(failed)?;
-    let data = DataKey::generate(&mut rng);
-    let bound = Header::bound(&client_id, &salt, ITERATIONS);
-    let wrapped = data.wrap(&master.key_encryption_key(), &bound, &mut rng);
-    let header = Header { client_id, salt, iterations: ITERATIONS, wrapped };
+    let keys = Arc::new(StoreKeys::generate(&mut UnwrapErr(SysRng)));
+    let custody = Custody::new(secret, identity.client_id(), keys, Phase::Sealed)
+        .map_err(|error| CreateError::Failed(error.to_string()))?;
     let profile = ProfileRecord { display_name, incarnation: Incarnation(incarnation) };
 
-    let file = folder.make_new_file()?;
-    write_new(&Disk::at(folder, file), &header, &data, &identity, &profile).map_err(|fault| match fault {
+    folder.make_new_file()?;
+    write_new(&Disk::new_of(folder), &custody, &identity, &profile).map_err(|fault| match fault {
         Fault::Full => CreateError::Full,
         fault => CreateError::Failed(fault.to_string()),
     })?;
     folder.publish_new_file()?;
 
-    LockedStore { disk: Disk::of(folder), header }
-        .open_with(&data)
+    LockedStore { disk: Disk::of(folder), header: custody.header().clone() }
+        .open_with(&custody)
         .map_err(|error| CreateError::Failed(error.to_string()))
 }
 
 impl LockedStore {
     /// Whose store it is.
     pub fn client_id(&self) -> ClientId {
-        self.header.client_id
+        self.header.parameters.client_id
     }
 
     /// Opens the store with the exact bytes that were typed. PBKDF2 takes long: not for the async
@@ -170,34 +161,34 @@ impl LockedStore {
     /// [`UnlockError::WrongSecret`] before anything but the header has been read;
     /// [`UnlockError::Corrupt`] if identity, settings or contacts are damaged.
     pub fn unlock(&self, secret: &[u8]) -> Result<Store, UnlockError> {
-        self.open_with(&self.data_key(secret)?)
+        self.open_with(&self.custody(secret)?)
     }
 
-    pub(super) fn data_key(&self, secret: &[u8]) -> Result<DataKey, UnlockError> {
-        let header = &self.header;
-        let master = MasterKey::derive(secret, &header.client_id, &header.salt, header.iterations)
-            .map_err(|error| UnlockError::Failed(error.to_string()))?;
-        let bound = Header::bound(&header.client_id, &header.salt, header.iterations);
-        DataKey::unwrap(&master.key_encryption_key(), &bound, &header.wrapped).map_err(|_| UnlockError::WrongSecret)
+    pub(super) fn custody(&self, secret: &[u8]) -> Result<Custody, UnlockError> {
+        Custody::open(self.header.clone(), secret).map_err(|error| match error {
+            VaultError::Sealed => UnlockError::WrongSecret,
+            error => UnlockError::Failed(error.to_string()),
+        })
     }
 
-    pub(super) fn open_with(&self, data: &DataKey) -> Result<Store, UnlockError> {
-        let (identity, state, door, sealer) = self.open_door(data)?;
+    pub(super) fn open_with(&self, custody: &Custody) -> Result<Store, UnlockError> {
+        let (identity, state, door, sealer) = self.open_door(custody)?;
         let writer = Writer::start(door.clone(), sealer).map_err(|error| UnlockError::Failed(error.to_string()))?;
         Ok(Store { identity, state, writer, reader: Reader::new(door) })
     }
 
-    /// The open database with both sides' keys, before there is a writer thread.
-    pub(super) fn open_door(&self, data: &DataKey) -> Result<(Identity, StoredState, Arc<Door>, Sealer), UnlockError> {
-        let client_id = &self.header.client_id;
+    /// The open database with all keys, before there is a writer thread.
+    pub(super) fn open_door(
+        &self,
+        custody: &Custody,
+    ) -> Result<(Identity, StoredState, Arc<Door>, Sealer), UnlockError> {
         let database = self.disk.open()?;
-        let reader_keys = Keys::derive(data, client_id);
-        let (identity, state) = load(&database, &reader_keys)?;
-        if identity.client_id() != *client_id {
+        let (identity, state) = load(&database, &custody.table_keys())?;
+        if identity.client_id() != self.client_id() {
             return Err(Fault::Shape(Table::Own).into());
         }
-        let door = Arc::new(Door::new(self.disk.clone(), database, reader_keys));
-        Ok((identity, state, door, Sealer::new(Keys::derive(data, client_id))))
+        let door = Arc::new(Door::new(self.disk.clone(), database, custody.clone()));
+        Ok((identity, state, door, Sealer::new(custody.table_keys())))
     }
 }
 
@@ -246,10 +237,9 @@ fn header_row(database: &impl ReadableDatabase) -> Result<Vec<u8>, Fault> {
 }
 
 /// Fills an empty file: all tables, the header, the identity and the settings, in one transaction.
-fn write_new(
+pub(super) fn write_new(
     disk: &Disk,
-    header: &Header,
-    data: &DataKey,
+    custody: &Custody,
     identity: &Identity,
     profile: &ProfileRecord,
 ) -> Result<(), Fault> {
@@ -258,8 +248,8 @@ fn write_new(
     for table in Table::ALL {
         tx.open_table(table.definition())?;
     }
-    tx.open_table(HEADER)?.insert(HEADER_KEY, header.encode().as_slice())?;
-    let mut sealer = Sealer::new(Keys::derive(data, &header.client_id));
+    tx.open_table(HEADER)?.insert(HEADER_KEY, custody.header().encode().as_slice())?;
+    let mut sealer = Sealer::new(custody.table_keys());
     let mut rows = Batch::new(&tx, &mut sealer);
     rows.put_identity(identity)?;
     rows.put_profile(profile)?;

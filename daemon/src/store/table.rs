@@ -7,7 +7,7 @@ use std::fmt;
 
 use kith_crypto::{
     identity::ClientId,
-    vault::{DataKey, TableKey},
+    vault::{StoreKeys, TableKey},
 };
 use redb::TableDefinition;
 
@@ -101,12 +101,12 @@ impl fmt::Display for Table {
     }
 }
 
-/// One sealing key for each table.
+/// The keys of each table.
 pub(super) struct Keys([TableKey; Table::ALL.len()]);
 
 impl Keys {
-    pub(super) fn derive(data: &DataKey, client_id: &ClientId) -> Self {
-        Self(Table::ALL.map(|table| data.table(client_id, table.name())))
+    pub(super) fn derive(store: &StoreKeys, client_id: &ClientId) -> Self {
+        Self(Table::ALL.map(|table| store.table(client_id, table.name())))
     }
 
     pub(super) fn of(&self, table: Table) -> &TableKey {

@@ -8,12 +8,15 @@ use std::{
 use kith_engine::{Commit, CommitError, CommitId};
 use tokio::sync::mpsc;
 
-use super::{disk::Door, group::GroupCommit, value::Sealer};
+use super::{disk::Door, group::GroupCommit, keyholder::Keyholder, orders::Order, value::Sealer};
 
 /// Commits that are submitted and whose completion has not been taken. The engine sends and
 /// receives at most 64 unacknowledged messages per session, so this serves sixteen peers that all
 /// send at full speed; with bodies of the largest size it is 12 MiB.
 const COMMITS_MAX: usize = 1024;
+
+/// Orders that wait beside the commits: changes of the secret and the like come from people.
+const ORDERS_MAX: usize = 8;
 
 /// Commits in one transaction. Bounds the pages that redb holds in memory until the fsync, and
 /// the time that the first of them waits for the last.
@@ -36,7 +39,8 @@ pub enum SubmitError {
 /// The loop's end of the write side.
 #[derive(Debug)]
 pub struct Writer {
-    queue: mpsc::Sender<Commit>,
+    door: Arc<Door>,
+    queue: mpsc::Sender<Order>,
     completions: mpsc::Receiver<Completion>,
     pending: usize,
     thread: JoinHandle<()>,
@@ -44,11 +48,16 @@ pub struct Writer {
 
 impl Writer {
     pub(super) fn start(door: Arc<Door>, sealer: Sealer) -> std::io::Result<Self> {
-        let (queue, commits) = mpsc::channel(COMMITS_MAX);
+        let (queue, orders) = mpsc::channel(COMMITS_MAX + ORDERS_MAX);
         let (completed, completions) = mpsc::channel(COMMITS_MAX);
-        let group = GroupCommit::new(door, sealer);
-        let thread = thread::Builder::new().name("kith-store".to_owned()).spawn(|| work(group, commits, completed))?;
-        Ok(Self { queue, completions, pending: 0, thread })
+        let group = GroupCommit::new(door.clone(), sealer);
+        let thread = thread::Builder::new().name("kith-store".to_owned()).spawn(|| work(group, orders, completed))?;
+        Ok(Self { door, queue, completions, pending: 0, thread })
+    }
+
+    /// Who changes the secret. It does not keep the writer from closing.
+    pub fn keyholder(&self) -> Keyholder {
+        Keyholder::new(self.door.clone(), self.queue.downgrade())
     }
 
     /// Queues a commit. Never blocks.
@@ -61,7 +70,7 @@ impl Writer {
         if self.pending == COMMITS_MAX {
             return Err(SubmitError::Busy);
         }
-        self.queue.try_send(commit).map_err(|error| match error {
+        self.queue.try_send(Order::Commit(commit)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
             mpsc::error::TrySendError::Closed(_) => SubmitError::Closed,
         })?;
@@ -80,7 +89,7 @@ impl Writer {
     /// Writes what is queued, wipes the keys, closes the database, and returns the completions
     /// that have not been taken. Waits for the disk: not for the async loop's own thread.
     pub fn close(self) -> Vec<Completion> {
-        let Self { queue, mut completions, pending, thread } = self;
+        let Self { door: _, queue, mut completions, pending, thread } = self;
         // The thread ends when the queue is empty and nobody can add to it. An error means that
         // it panicked; there is nothing left to save then.
         drop(queue);
@@ -94,21 +103,32 @@ impl Writer {
 }
 
 /// The thread: writes until nobody can submit any more and the queue is empty.
-fn work(mut group: GroupCommit, mut commits: mpsc::Receiver<Commit>, completed: mpsc::Sender<Completion>) {
+fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mpsc::Sender<Completion>) {
     let mut batch = Vec::with_capacity(BATCH_COMMITS_MAX);
-    while let Some(first) = commits.blocking_recv() {
-        batch.push(first);
-        while batch.len() < BATCH_COMMITS_MAX
-            && let Ok(next) = commits.try_recv()
-        {
-            batch.push(next);
+    while let Some(first) = orders.blocking_recv() {
+        // Commits that follow each other share a transaction; another order waits for them.
+        let mut next = Some(first);
+        while let Some(Order::Commit(commit)) = next {
+            batch.push(commit);
+            next = if batch.len() < BATCH_COMMITS_MAX { orders.try_recv().ok() } else { None };
         }
-        let results = group.write(&batch);
-        for (commit, result) in batch.drain(..).zip(results) {
-            // As many places as commits can be pending, so it is never full; closed means that
-            // nobody wants to know.
-            let _ = completed.try_send((commit.id, result));
+        write(&mut group, &mut batch, &completed);
+        match next {
+            Some(Order::Header(custody, done)) => drop(done.send(group.put_header(*custody))),
+            Some(Order::Commit(_)) | None => {}
         }
     }
     group.close();
+}
+
+fn write(group: &mut GroupCommit, batch: &mut Vec<Commit>, completed: &mpsc::Sender<Completion>) {
+    if batch.is_empty() {
+        return;
+    }
+    let results = group.write(batch);
+    for (commit, result) in batch.drain(..).zip(results) {
+        // As many places as commits can be pending, so it is never full; closed means that nobody
+        // wants to know.
+        let _ = completed.try_send((commit.id, result));
+    }
 }

@@ -3,18 +3,22 @@
 use std::{
     fs::OpenOptions,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst},
     },
 };
 
-use redb::{StorageBackend, backends::FileBackend};
+use redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, StorageBackend, backends::FileBackend};
+
+use super::super::files::{Files, RealFiles};
 
 /// What all disks of one folder share.
-#[derive(Debug, Default)]
-pub(in crate::store) struct Faults {
+#[derive(Debug)]
+pub(super) struct Faults {
+    files: RealFiles,
+    folder: PathBuf,
     shared: Arc<Shared>,
 }
 
@@ -31,19 +35,20 @@ struct Shared {
 }
 
 #[derive(Debug)]
-pub(in crate::store) struct Backend {
+pub(super) struct Backend {
     file: FileBackend,
     shared: Arc<Shared>,
 }
 
 impl Faults {
-    pub(in crate::store) fn backend(&self, path: &Path) -> Backend {
-        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
-        Backend { file: FileBackend::new(file).unwrap(), shared: self.shared.clone() }
+    pub(super) fn of(folder: &Path) -> Self {
+        Self { files: RealFiles::of(folder), folder: folder.to_owned(), shared: Arc::default() }
     }
 
-    pub(in crate::store) fn is_out_of_room(&self) -> bool {
-        self.shared.no_room.load(SeqCst)
+    fn backend(&self, name: &str) -> io::Result<Backend> {
+        let file = OpenOptions::new().read(true).write(true).open(self.folder.join(name))?;
+        let file = FileBackend::new(file).map_err(io::Error::other)?;
+        Ok(Backend { file, shared: self.shared.clone() })
     }
 
     pub(super) fn set_out_of_room(&self, yes: bool) {
@@ -66,6 +71,48 @@ impl Faults {
     /// Bytes written and syncs so far.
     pub(super) fn written(&self) -> (u64, u64) {
         (self.shared.bytes.load(SeqCst), self.shared.syncs.load(SeqCst))
+    }
+}
+
+impl Files for Faults {
+    fn exists(&self, name: &str) -> io::Result<bool> {
+        self.files.exists(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<()> {
+        self.files.create(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.remove(name)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.files.sync(name)
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        self.files.sync_folder()
+    }
+
+    fn forget_unwritten(&self, name: &str) -> io::Result<()> {
+        self.files.forget_unwritten(name)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        if self.shared.no_room.load(SeqCst) { Some(0) } else { self.files.free_bytes() }
+    }
+
+    fn database(&self, builder: &Builder, name: &str) -> Result<Database, DatabaseError> {
+        builder.create_with_backend(self.backend(name)?)
+    }
+
+    fn read_only(&self, builder: &Builder, name: &str) -> Result<ReadOnlyDatabase, DatabaseError> {
+        builder.open_read_only_with_backend(self.backend(name)?)
     }
 }
 

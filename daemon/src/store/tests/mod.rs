@@ -1,6 +1,6 @@
 //! Real files and the real vault; only the disk is sometimes false.
 
-pub(super) mod faults;
+mod faults;
 
 mod batches;
 mod cost;
@@ -10,6 +10,7 @@ mod operations;
 mod reading;
 mod records;
 mod secrecy;
+mod secret;
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -18,10 +19,7 @@ use std::{
 };
 
 use getrandom::{SysRng, rand_core::UnwrapErr};
-use kith_crypto::{
-    identity::{ClientId, Identity},
-    vault::DataKey,
-};
+use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
     Commit, CommitError, CommitId, ContactRecord, ContactState, Direction, Incarnation, MessageId, MessageRecord,
     MessageState, Op, StoredContact, StoredState,
@@ -30,22 +28,25 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use tempfile::TempDir;
 
 use self::faults::Faults;
-use super::{Folder, Found, LockedStore, Reader, Store, Writer, create, disk::Door, open, table::Table, value::Sealer};
+use super::{
+    Folder, Found, LockedStore, Reader, Store, Writer, create, custody::Custody, disk::Door, open, table::Table,
+    value::Sealer,
+};
 
 pub(super) const SECRET: &[u8] = b"correct horse battery staple";
 pub(super) const DISPLAY_NAME: &str = "Front door kiosk";
 
-/// A fresh store's file and its data key. Deriving the key is the slow part, so it is done once.
-static TEMPLATE: OnceLock<(Vec<u8>, DataKey)> = OnceLock::new();
+/// A fresh store's file and its keys. Deriving them is the slow part, so it is done once.
+static TEMPLATE: OnceLock<(Vec<u8>, Custody)> = OnceLock::new();
 
-fn template() -> &'static (Vec<u8>, DataKey) {
+fn template() -> &'static (Vec<u8>, Custody) {
     TEMPLATE.get_or_init(|| {
         let dir = folder_for_tests();
         let folder = Folder::open(dir.path()).unwrap();
         let store = create(&folder, SECRET, identity(), DISPLAY_NAME.to_owned()).unwrap();
         store.into_parts().2.close();
-        let data = locked(&folder).data_key(SECRET).unwrap();
-        (std::fs::read(folder.store_file()).unwrap(), data)
+        let custody = locked(&folder).custody(SECRET).unwrap();
+        (std::fs::read(folder.store_file()).unwrap(), custody)
     })
 }
 
@@ -88,8 +89,8 @@ impl Device {
     /// A device on a disk that does as it is told.
     fn on_false_disk() -> (Self, Arc<Faults>) {
         let dir = folder_for_tests();
-        let faults = Arc::new(Faults::default());
-        let folder = Folder::open(dir.path()).unwrap().with_faults(faults.clone());
+        let faults = Arc::new(Faults::of(dir.path()));
+        let folder = Folder::open(dir.path()).unwrap().with_files(faults.clone());
         (Self::start(dir, folder), faults)
     }
 

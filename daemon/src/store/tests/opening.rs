@@ -1,7 +1,7 @@
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt};
 
 use super::{
-    super::{CreateError, FolderError, OpenError, UnlockError, header, table::HEADER},
+    super::{CreateError, FolderError, OpenError, UnlockError, table::HEADER},
     *,
 };
 
@@ -134,7 +134,7 @@ fn an_open_store_keeps_its_folder_locked() {
 
 #[test]
 fn a_newer_format_is_refused_and_left_as_it_is() {
-    for (at, change) in [(3, 2), (0, 0x02), (0, 0x81)] {
+    for (at, change) in [(3, 2), (0, 0x03), (0, 0x82)] {
         let (dir, folder) = Device::new().close();
         change_header(&folder.store_file(), at, |_| change);
         let before = std::fs::read(folder.store_file()).unwrap();
@@ -147,7 +147,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
 #[test]
 fn iterations_out_of_range_are_refused_before_any_work() {
     let (dir, folder) = Device::new().close();
-    change_header(&folder.store_file(), 40, |_| 0xff);
+    change_header(&folder.store_file(), 41, |_| 0xff);
     let error = open(&folder).unwrap_err();
     assert!(matches!(&error, OpenError::Corrupt(text) if text.contains("iterations")), "{error}");
     drop(dir);
@@ -155,11 +155,11 @@ fn iterations_out_of_range_are_refused_before_any_work() {
 
 #[test]
 fn a_changed_header_does_not_open() {
-    // The client id, the salt and the wrapped key.
-    for at in [4, 24, header::BOUND_BYTES, header::HEADER_BYTES - 1] {
+    // The state, the client id, the salt and the wrapped keys.
+    for at in [4, 5, 25, 45, 136] {
         let (dir, folder) = Device::new().close();
         change_header(&folder.store_file(), at, |byte| byte ^ 1);
-        assert_eq!(locked(&folder).data_key(SECRET).unwrap_err(), UnlockError::WrongSecret);
+        assert_eq!(locked(&folder).custody(SECRET).map(|_| ()).unwrap_err(), UnlockError::WrongSecret);
         drop(dir);
     }
 }
