@@ -3,5 +3,7 @@
 mod chaos;
 mod delivery;
 mod hostile;
+mod hostile_peer;
 mod pairing;
+mod villain;
 mod world;
