@@ -15,6 +15,9 @@ const COMMAND_MAX: Duration = Duration::from_secs(60);
 /// The folder below a device's own that the daemon stores into.
 const DATA: &str = "data";
 
+/// What devices log here: debug, so that the search for secrets in it sees as much as an operator can.
+const LOG: &str = "debug";
+
 /// A device with its owner's secret.
 #[derive(Debug)]
 pub struct Device {
@@ -28,7 +31,12 @@ pub struct Device {
 impl Device {
     /// A device that is set up and running.
     pub async fn start(name: &str, server_url: &str) -> Result<Self> {
-        let mut device = Self::prepare(name, server_url)?;
+        Self::start_logging(name, server_url, LOG).await
+    }
+
+    /// The same, with other directives of what it logs.
+    pub async fn start_logging(name: &str, server_url: &str, log: &str) -> Result<Self> {
+        let mut device = Self::prepare_logging(name, server_url, log)?;
         device.bus.run().await?;
         device.run()?;
         device.messenger().await?;
@@ -38,9 +46,13 @@ impl Device {
 
     /// A device of which nothing runs yet, neither the bus nor the daemon.
     pub fn prepare(name: &str, server_url: &str) -> Result<Self> {
+        Self::prepare_logging(name, server_url, LOG)
+    }
+
+    fn prepare_logging(name: &str, server_url: &str, log: &str) -> Result<Self> {
         let bus = Bus::prepare(&Policy::Open)?;
         let folder = tempfile::Builder::new().prefix(&format!("kith-{name}-")).tempdir()?;
-        std::fs::write(configuration_file(folder.path()), configuration(folder.path(), &bus, server_url))?;
+        std::fs::write(configuration_file(folder.path()), configuration(folder.path(), &bus, server_url, log))?;
         Ok(Self { name: name.to_owned(), secret: Secret::random()?, process: None, bus, folder })
     }
 
@@ -178,12 +190,11 @@ fn configuration_file(folder: &Path) -> PathBuf {
     folder.join("kithd.toml")
 }
 
-fn configuration(folder: &Path, bus: &Bus, server_url: &str) -> String {
-    // Debug, so that the search for secrets in what is logged sees as much as an operator can.
+fn configuration(folder: &Path, bus: &Bus, server_url: &str, log: &str) -> String {
     format!(
         "data_dir = \"{}\"\n\
          bus = \"{}\"\n\
-         log = \"debug\"\n\
+         log = \"{log}\"\n\
          [signaling]\n\
          url = \"{server_url}\"\n\
          [link]\n\

@@ -7,7 +7,8 @@
 //! - Every wait is for an event and has an end. Nothing sleeps to wait for one.
 //! - Fakes do not exist here: what is asked for over D-Bus is asked of the built `kithd`.
 //!
-//! Deliberately absent: any crate of the product but `kith-dbus`, the door that everybody uses.
+//! Deliberately absent: any crate of the product but `kith-dbus`, the door that everybody uses. (The
+//! benchmarks, a program beside this library, measure what is behind the door, too.)
 
 mod bus;
 mod device;

@@ -71,6 +71,11 @@ impl Messenger {
         .await
     }
 
+    /// The connection to the bus, for what is not asked for here.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The conversation with the only contact, as soon as there is one.
     pub async fn conversation(&self) -> Result<Conversation> {
         within(SERVICE_MAX, "a contact", self.wait_for_conversation()).await

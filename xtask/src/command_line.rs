@@ -7,13 +7,17 @@ use crate::test::Extent;
 /// What `cargo xtask help` prints.
 pub(crate) const HELP: &str = "\
 cargo xtask demo [--check]                two devices and a server on this machine; --check ends by itself
+cargo xtask bench [SUITE]                 figures beside their references; the suite is device (device)
 cargo xtask test [quick] [--keep-going]   everything that is checked; quick leaves the long tests out
-cargo xtask soak [--rounds N]             the long tests and the demo, N times (20)
+cargo xtask soak [--rounds N]             the long tests and the demo, N times (20), and the benchmarks
 cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)
 cargo xtask help                          this page";
 
 /// How often `soak` repeats when nobody says.
 const SOAK_ROUNDS: u32 = 20;
+
+/// What `bench` measures when nobody says.
+pub(crate) const SUITE: &str = "device";
 
 /// Beyond this, a soak is a typing error.
 const SOAK_ROUNDS_MAX: u32 = 100_000;
@@ -21,6 +25,7 @@ const SOAK_ROUNDS_MAX: u32 = 100_000;
 /// One command with its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
+    Bench { suite: String },
     Demo { check: bool },
     Help,
     Setup { tier: Tier },
@@ -35,6 +40,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
     let command = words.next().unwrap_or("help");
     let rest: Vec<&str> = words.collect();
     match (command, rest.as_slice()) {
+        ("bench", []) => Ok(Command::Bench { suite: SUITE.to_owned() }),
+        ("bench", [suite]) => Ok(Command::Bench { suite: (*suite).to_owned() }),
         ("demo", []) => Ok(Command::Demo { check: false }),
         ("demo", ["--check"]) => Ok(Command::Demo { check: true }),
         ("help" | "--help" | "-h", []) => Ok(Command::Help),
@@ -88,6 +95,8 @@ mod tests {
         assert_eq!(parse_line(""), Ok(Command::Help));
         assert_eq!(parse_line("demo"), Ok(Command::Demo { check: false }));
         assert_eq!(parse_line("demo --check"), Ok(Command::Demo { check: true }));
+        assert_eq!(parse_line("bench"), Ok(Command::Bench { suite: SUITE.to_owned() }));
+        assert_eq!(parse_line("bench signal"), Ok(Command::Bench { suite: "signal".to_owned() }));
         assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: SOAK_ROUNDS }));
         assert_eq!(parse_line("soak --rounds 3"), Ok(Command::Soak { rounds: 3 }));
         assert_eq!(parse_line("setup"), Ok(Command::Setup { tier: Tier::All }));
@@ -98,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_mistyped_line_is_refused_and_nothing_runs() {
-        for line in ["demo --chek", "soak --rounds 0", "soak --rounds", "tset", "test fast", "setup some"] {
+        for line in ["demo --chek", "bench a b", "soak --rounds 0", "soak --rounds", "tset", "test fast", "setup some"]
+        {
             assert!(parse_line(line).is_err(), "{line}");
         }
     }

@@ -7,6 +7,7 @@
 //! Deliberately absent: every crate but `anyhow`, so that the first `cargo xtask` starts at once.
 
 mod bare_metal;
+mod bench;
 mod cargo;
 mod command_line;
 mod demo;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Err(refused) => return end(Err(anyhow::anyhow!("{refused}\n\n{HELP}"))),
     };
     end(match command {
+        Command::Bench { suite } => bench::run(&suite),
         Command::Demo { check } => demo::run(check),
         Command::Help => writeln!(io::stdout(), "{HELP}").map_err(Into::into),
         Command::Setup { tier } => setup::run(tier),

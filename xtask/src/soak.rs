@@ -3,15 +3,17 @@
 use anyhow::{Context as _, Result};
 
 use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
+use crate::command_line::SUITE;
 use crate::needs::Tier;
 use crate::steps::{OnFailure, Steps};
 use crate::test::LONG_TESTS;
-use crate::{demo, setup};
+use crate::{bench, demo, setup};
 
 /// The environment variable by which long tests learn how often to repeat.
 const ROUNDS_VARIABLE: &str = "KITH_ROUNDS";
 
-/// Runs the long system tests with so many rounds each, then the demo so many times.
+/// Runs the long system tests with so many rounds each, then the demo so many times, then the
+/// benchmarks once.
 pub(crate) fn run(rounds: u32) -> Result<()> {
     let mut steps = Steps::new(OnFailure::Stop);
     steps.step("needs", || setup::ensure(Tier::All))?;
@@ -29,5 +31,6 @@ pub(crate) fn run(rounds: u32) -> Result<()> {
             cargo::run(&mut demo::command(true)?).with_context(|| format!("round {round} of {rounds}"))
         })
     })?;
+    steps.step("benchmarks", || bench::run(SUITE))?;
     steps.finish()
 }

@@ -10,6 +10,7 @@
 //!   calls back into.
 //! - `remote` parses what the other side says, `servers` what the signaling server says,
 //!   `addresses` lists what this device can bind.
+//! - `bare` is a channel without a link, for the benchmarks to compare with.
 //!
 //! Invariants: a failed link reports `Down` as its last report; no callback waits; every queue is
 //! bounded; the remote fingerprint comes from the completed DTLS handshake; no address and no
@@ -19,6 +20,7 @@
 //! TLS (the library has UDP only), TCP candidates, mDNS, and every channel but one.
 
 mod addresses;
+pub mod bare;
 mod callbacks;
 mod connection;
 mod failure;

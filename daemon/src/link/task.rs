@@ -476,7 +476,8 @@ async fn why_failed(connection: Option<&Connection>, up: bool) -> Failure {
     }
 }
 
-async fn next_event(channel: Option<&dyn DataChannel>) -> Option<DataChannelEvent> {
+/// What happens next on the channel; nothing while there is none.
+pub(super) async fn next_event(channel: Option<&dyn DataChannel>) -> Option<DataChannelEvent> {
     match channel {
         Some(channel) => channel.poll().await,
         None => pending().await,

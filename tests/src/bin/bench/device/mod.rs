@@ -1,0 +1,35 @@
+//! The suite of the message path: from one device's D-Bus to the other's, and what is on the way.
+//!
+//! Real daemons on this machine, each with a message bus of its own, talk over loopback; beside
+//! them a bare data channel in this process, and a file on the same disk.
+
+mod bare;
+mod disk;
+mod footprint;
+mod latency;
+mod pair;
+mod records;
+mod set_up;
+mod throughput;
+
+use anyhow::Result;
+
+use crate::report::Report;
+use bare::Lanes;
+use pair::Pair;
+
+pub(crate) use footprint::yardstick;
+
+/// Measures everything. What is small and idle comes first, before traffic has made it larger.
+pub(crate) async fn run(report: &mut Report) -> Result<()> {
+    records::measure(report)?;
+    let lanes = Lanes::start()?;
+    let mut pair = Pair::start().await?;
+    footprint::measure_idle(report, &pair).await?;
+    set_up::measure(report, &pair, &lanes).await?;
+    latency::measure(report, &mut pair, &lanes).await?;
+    throughput::measure(report, &mut pair, &lanes).await?;
+    footprint::measure_after_traffic(report, &pair).await?;
+    drop(pair);
+    footprint::measure_peers(report).await
+}

@@ -1,0 +1,71 @@
+//! Two paired devices as an operator would run them.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::StreamExt as _;
+use kith_dbus::{Inbox1Proxy, LinkState};
+use kith_system_tests::{Conversation, Device, Logging, Messenger, Server};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// What operators leave in the configuration.
+pub(super) const LOG: &str = "info";
+
+/// Arrivals that may wait to be looked at: more than any run has.
+const ARRIVALS_MAX: usize = 65_536;
+
+/// Two devices that have each other as their only contact.
+pub(super) struct Pair {
+    pub(super) alice: Device,
+    pub(super) bob: Device,
+    pub(super) to_bob: Conversation,
+    pub(super) at_bob: Arrivals,
+    // The last one to end.
+    pub(super) _server: Server,
+}
+
+impl Pair {
+    pub(super) async fn start() -> Result<Self> {
+        let server = Server::start(Logging::Active).await?;
+        let alice = Device::start_logging("alice", &server.url(), LOG).await?;
+        let bob = Device::start_logging("bob", &server.url(), LOG).await?;
+        bob.accept(&alice.invite().await?).await?;
+        let mut to_bob = alice.messenger().await?.conversation().await?;
+        let at_bob = Arrivals::at(&bob.messenger().await?).await?;
+        let first = to_bob.send("are you there?").await?;
+        to_bob.wait_until_delivered(&first).await?;
+        ensure!(to_bob.link().await? == LinkState::Direct, "the devices talk over a relay");
+        let mut pair = Self { alice, bob, to_bob, at_bob, _server: server };
+        pair.at_bob.next().await?;
+        Ok(pair)
+    }
+}
+
+/// When messages came in at a device, as its service told.
+pub(super) struct Arrivals {
+    times: mpsc::Receiver<Instant>,
+    listener: JoinHandle<()>,
+}
+
+impl Arrivals {
+    async fn at(messenger: &Messenger) -> Result<Self> {
+        let mut available = Inbox1Proxy::new(messenger.connection()).await?.receive_available().await?;
+        let (heard, times) = mpsc::channel(ARRIVALS_MAX);
+        let listener = tokio::spawn(async move {
+            while available.next().await.is_some() && heard.send(Instant::now()).await.is_ok() {}
+        });
+        Ok(Self { times, listener })
+    }
+
+    /// The next message's.
+    pub(super) async fn next(&mut self) -> Result<Instant> {
+        self.times.recv().await.context("the bus closed the connection")
+    }
+}
+
+impl Drop for Arrivals {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}

@@ -1,0 +1,76 @@
+//! Many messages at once: bytes and messages per second, from one bus to the other, all fsynced.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use kith_system_tests::within;
+
+use super::bare::Lanes;
+use super::pair::Pair;
+use crate::figure::{Figure, Unit};
+use crate::report::Report;
+
+/// `Send` calls that wait for their answers at a time, as a program that relays a stream has them.
+const CALLS: usize = 64;
+
+/// Rounds of each size; the median counts.
+const ROUNDS: usize = 5;
+
+/// Body and record bytes, and messages in a round.
+const SIZES: [(usize, usize, usize); 3] = [(1_024, 1_296, 2_000), (8_192, 8_464, 1_000), (12_288, 12_560, 1_000)];
+
+/// Messages of the sustained run: seconds, not a burst that fits into queues.
+const SUSTAINED_MESSAGES: usize = 20_000;
+/// A line of text, and its record.
+const SUSTAINED_BYTES: (usize, usize) = (64, 528);
+
+/// How long a round may take.
+const ROUND_MAX: Duration = Duration::from_secs(120);
+
+pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes) -> Result<()> {
+    report.begin("messages, many at a time")?;
+    let channel = lanes.answering().await?;
+    for (body_bytes, record_bytes, count) in SIZES {
+        let (mut kith, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let megabytes = (body_bytes * count) as f64 / 1e6;
+            kith.push(megabytes / send_all(pair, body_bytes, count).await?.as_secs_f64());
+            bare.push(megabytes / lanes.stream(&channel, record_bytes, count).await?.as_secs_f64());
+        }
+        let name = format!("throughput, messages of {} KiB", body_bytes / 1_024);
+        report.add(Figure::new(name, median(kith)?, Unit::MegabytesPerSecond).beside("bare channel", median(bare)?))?;
+    }
+    let (body_bytes, record_bytes) = SUSTAINED_BYTES;
+    let rate = |took: Duration| SUSTAINED_MESSAGES as f64 / took.as_secs_f64();
+    let kith = rate(send_all(pair, body_bytes, SUSTAINED_MESSAGES).await?);
+    let bare = rate(lanes.stream(&channel, record_bytes, SUSTAINED_MESSAGES).await?);
+    let name = format!("messages of {body_bytes} B, sustained over {SUSTAINED_MESSAGES}");
+    report.add(Figure::new(name, kith, Unit::PerSecond).beside("bare channel", bare))
+}
+
+/// Sends messages; how long until the last has arrived, which is the last to have been queued.
+async fn send_all(pair: &mut Pair, body_bytes: usize, count: usize) -> Result<Duration> {
+    let text = "x".repeat(body_bytes);
+    let Pair { to_bob, at_bob, .. } = pair;
+    let start = Instant::now();
+    let sending = stream::iter(0..count).map(|_| to_bob.send(&text)).buffer_unordered(CALLS).try_collect::<Vec<_>>();
+    let arriving = async {
+        let mut last = start;
+        for _ in 0..count {
+            last = at_bob.next().await?;
+        }
+        Ok(last)
+    };
+    let (queued, last) =
+        within(ROUND_MAX, "a round of messages", async { tokio::try_join!(sending, arriving) }).await?;
+    // The next round begins when this one has left nothing behind.
+    to_bob.wait_until_delivered(queued.last().context("a round has messages")?).await?;
+    Ok(last.saturating_duration_since(start))
+}
+
+/// The middle one.
+fn median(mut rates: Vec<f64>) -> Result<f64> {
+    rates.sort_unstable_by(f64::total_cmp);
+    rates.get(rates.len() / 2).copied().context("no round was made")
+}

@@ -1,0 +1,51 @@
+//! The benchmarks: each figure of Kith beside its reference, measured in turns in the same run.
+//!
+//! `bench SUITE` runs a suite, prints its table and writes it as JSON beside the built programs. A
+//! suite is a module that adds [`Figure`](figure::Figure)s to a [`Report`]; everything else
+//! is the same for all of them. `cargo xtask bench` builds what is measured, and runs this.
+//!
+//! Absolute times say more about the machine than about Kith: what can be compared between two
+//! runs are the ratios. Nothing here passes or fails.
+
+mod device;
+mod figure;
+mod machine;
+mod report;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+use report::Report;
+
+fn main() -> ExitCode {
+    // One thread: what it starts lives as long as it does.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run()));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // When even standard error is gone, the exit code has to do.
+            let _ = writeln!(io::stderr(), "\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let suite = match words.as_slice() {
+        // Started by the suite `device`, to be looked at from outside.
+        ["yardstick", connections] => return device::yardstick(connections.parse().context("how many?")?).await,
+        [suite] => *suite,
+        _ => bail!("write bench SUITE; the only suite is `device`"),
+    };
+    let mut report = Report::new(suite)?;
+    match suite {
+        "device" => device::run(&mut report).await?,
+        other => bail!("`{other}` is not a suite; the only one is `device`"),
+    }
+    report.finish()
+}
