@@ -1,5 +1,5 @@
 //! The cryptography and the byte formats of Kith, as `docs/protocol.md` defines them: identities, invites, Noise sessions,
-//! sealed signaling payloads, the vault's keys and the frames between peers.
+//! sealed signaling payloads, the vault's keys, the chunks of backups and the frames between peers.
 //!
 //! Invariants:
 //! - Bytes become typed values once: a value of [`identity::PublicIdentity`] or [`identity::Card`] is on the curve and verified.
@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod backup;
 pub mod identity;
 pub mod invite;
 pub mod noise;

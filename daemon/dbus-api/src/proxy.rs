@@ -133,6 +133,10 @@ pub trait Conversation1 {
     /// Unread messages.
     #[zbus(property)]
     fn unread(&self) -> Result<u64>;
+
+    /// Messages of the contact that were lost with a device that this one was restored from.
+    #[zbus(property)]
+    fn missing(&self) -> Result<u64>;
 }
 
 /// All received messages, for consumers that keep their place.

@@ -6,7 +6,9 @@ use kith_crypto::identity::ClientId;
 use kith_crypto::sealed::SessionId;
 
 use crate::event::{LinkState, PeerView, Presence, Trust};
-use crate::record::{ContactRecord, ContactState, ConversationRecord, Incarnation, Mark, MessageId, StoredContact};
+use crate::record::{
+    ContactRecord, ContactState, ConversationRecord, Incarnation, Mark, MessageId, MissingRecord, StoredContact,
+};
 use crate::{CommitId, LinkId, LoadId};
 
 /// Own messages that are sent and not acknowledged (docs/protocol.md §7). With the largest
@@ -24,6 +26,7 @@ pub(crate) struct Contact {
     pub(crate) record: ContactRecord,
     pub(crate) conversation: ConversationRecord,
     pub(crate) marks: Vec<Mark>,
+    pub(crate) missing: MissingRecord,
     /// The server says that it is there.
     pub(crate) online: bool,
     /// The session in use.
@@ -89,6 +92,8 @@ pub(crate) struct Inbounded {
     pub(crate) number: u64,
     pub(crate) id: MessageId,
     pub(crate) hash: [u8; 32],
+    /// The store has it under an earlier incarnation; it is only acknowledged.
+    pub(crate) known: bool,
     pub(crate) message: crate::MessageRecord,
 }
 
@@ -99,7 +104,7 @@ pub(crate) struct Inbound {
     pub(crate) commit: Option<CommitId>,
     pub(crate) committing: Vec<Inbounded>,
     pub(crate) waiting: Vec<Inbounded>,
-    /// The inbox place of the first message in `committing`.
+    /// The inbox place of the first new message in `committing`.
     pub(crate) first_inbox_seq: u64,
 }
 
@@ -121,6 +126,7 @@ impl Contact {
             record: stored.contact,
             conversation: stored.conversation,
             marks: stored.marks,
+            missing: stored.missing,
             online: false,
             current: None,
             attempt: None,
@@ -183,6 +189,7 @@ impl Contact {
             seen_utc_ms: self.record.seen_utc_ms,
             last_seq: self.conversation.last_seq,
             unread: self.conversation.unread,
+            missing: self.missing.count,
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::contact::{INBOUND_MAX, Inbounded, OUTBOX_MAX, Sent, WINDOW_MAX};
 use crate::engine::{Engine, Pending, PendingLoad, Rng, inbox_ops};
 use crate::event::{Event, MessageState};
 use crate::record::{Direction, MessageId, MessageRecord};
-use crate::{CommitError, LinkId, Load, LoadId, Loaded, NewMessage, Now, Op, Reply, RequestError, RequestId};
+use crate::restored::{count_new, is_same};
+use crate::{CommitError, CommitId, LinkId, Load, LoadId, Loaded, NewMessage, Now, Op, Reply, RequestError, RequestId};
 
 /// The conversation between two devices has no name of its own.
 const DIRECT: [u8; 16] = [0; 16];
@@ -251,6 +252,7 @@ impl Engine {
             number: message.number,
             id,
             hash,
+            known: false,
             message: MessageRecord {
                 seq: 0,
                 id,
@@ -271,27 +273,33 @@ impl Engine {
     }
 
     /// Writes what has come in, unless a commit for this peer is under way.
-    fn commit_received(&mut self, peer: ClientId) {
+    pub(crate) fn commit_received(&mut self, peer: ClientId) {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         if contact.inbound.commit.is_some() || contact.inbound.waiting.is_empty() {
             return;
         }
         let mut messages = core::mem::take(&mut contact.inbound.waiting);
         let mut ops = Vec::with_capacity(messages.len() * 3 + 2);
-        for message in &mut messages {
+        for message in messages.iter_mut().filter(|message| !message.known) {
             contact.conversation.last_seq += 1;
             contact.conversation.unread += 1;
             self.inbox_seq += 1;
             message.message.seq = contact.conversation.last_seq;
             ops.extend(inbox_ops(peer, self.inbox_seq, message));
-            // The body is in the commit now; only the bookkeeping is still needed here.
-            message.message.body = Vec::new();
+            // The body is in the commit now. It is needed again only if the store should turn out to
+            // have some of these messages already.
+            if !contact.may_know(message.incarnation) {
+                message.message.body = Vec::new();
+            }
         }
         ops.push(Op::PutMarks(peer, contact.marks_with(messages.iter())));
         ops.push(Op::PutConversation(peer, contact.conversation.clone()));
+        let missing = contact.missing_with(&messages);
+        if missing != contact.missing {
+            ops.push(Op::PutMissing(peer, missing));
+        }
+        contact.inbound.first_inbox_seq = self.inbox_seq + 1 - count_new(&messages);
         contact.inbound.committing = messages;
-        let first_inbox_seq = self.inbox_seq + 1 - contact.inbound.committing.len() as u64;
-        contact.inbound.first_inbox_seq = first_inbox_seq;
         let id = self.commit(ops, Pending::Received { peer });
         if let Some(contact) = self.contacts.get_mut(&peer) {
             contact.inbound.commit = Some(id);
@@ -302,6 +310,7 @@ impl Engine {
     pub(crate) fn messages_received(
         &mut self,
         peer: ClientId,
+        id: CommitId,
         result: Result<(), CommitError>,
         now: Now,
         rng: Rng<'_>,
@@ -309,8 +318,10 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.inbound.commit = None;
         let messages = core::mem::take(&mut contact.inbound.committing);
+        let Err(messages) = self.look_up_twin(peer, id, messages, &result) else { return };
+        let Some(contact) = self.contacts.get_mut(&peer) else { return };
         if let Err(error) = result {
-            contact.conversation.unread = contact.conversation.unread.saturating_sub(messages.len() as u64);
+            contact.conversation.unread = contact.conversation.unread.saturating_sub(count_new(&messages));
             contact.inbound.waiting.clear();
             // Another commit may have carried the counters of messages that are not there.
             let op = Op::PutConversation(peer, contact.conversation.clone());
@@ -322,15 +333,21 @@ impl Engine {
             }
             return;
         }
+        let before = contact.missing;
+        contact.missing = contact.missing_with(&messages);
         contact.marks = contact.marks_with(messages.iter());
-        let (link, first_inbox_seq) = (contact.current, contact.inbound.first_inbox_seq);
-        for (inbox_seq, message) in (first_inbox_seq..).zip(&messages) {
+        let (link, mut inbox_seq) = (contact.current, contact.inbound.first_inbox_seq);
+        for message in &messages {
             if let Some(link) = link {
                 self.send_frame(link, &Frame::Ack(Ack { id: message.id.0, hash: message.hash }), now, rng);
             }
-            let (seq, id) = (message.message.seq, message.id);
-            self.notify(Event::Received { peer, seq, inbox_seq, id });
+            if !message.known {
+                let (seq, id) = (message.message.seq, message.id);
+                self.notify(Event::Received { peer, seq, inbox_seq, id });
+                inbox_seq += 1;
+            }
         }
+        self.tell_missing(peer, before);
         if let Some(link) = link {
             self.check_key(link, now, rng);
         }
@@ -384,14 +401,8 @@ impl Engine {
             // Unanswered, it would keep its place in the sender's window for ever.
             return self.break_off(link, "a message could not be looked up in the store", now, rng);
         };
-        let same = stored.is_some_and(|m| {
-            let stored_hash = wire::message_hash(&m.id.0, m.number, &m.content_type, &m.body);
-            m.direction == Direction::Incoming
-                && Some(m.incarnation) == conn.incarnation
-                && m.number == number
-                && stored_hash == hash
-        });
-        if same {
+        // A restored sender repeats under a new incarnation what is stored under an earlier one.
+        if stored.is_some_and(|stored| is_same(&stored, number, &hash)) {
             self.send_frame(link, &Frame::Ack(Ack { id: id.0, hash }), now, rng);
         } else {
             self.break_off(link, "it sent another message under the same number", now, rng);

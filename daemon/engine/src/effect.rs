@@ -3,8 +3,8 @@
 use kith_crypto::identity::ClientId;
 
 use crate::{
-    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, Negotiation,
-    ProfileRecord, Reply, RequestError, RequestId, SignalOut,
+    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, MissingRecord,
+    Negotiation, ProfileRecord, Reply, RequestError, RequestId, SignalOut,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.
@@ -35,6 +35,8 @@ pub enum Op {
     PutConversation(ClientId, ConversationRecord),
     /// Write all high-water marks of a peer, at most [`Mark::COUNT_MAX`].
     PutMarks(ClientId, Vec<Mark>),
+    /// Write what is missing of a peer's messages.
+    PutMissing(ClientId, MissingRecord),
     /// Forget a contact, its conversation, its outbox and its history.
     RemoveContact(ClientId),
     /// Refuse the whole commit with [`CommitError::Repeated`] if this caller's key is known in
@@ -101,9 +103,9 @@ pub enum CommitError {
     /// The caller's key is known; it stands for this message.
     #[error("the key stands for another message")]
     Repeated(MessageId),
-    /// The message id is already in the conversation.
+    /// This message id is already in the conversation.
     #[error("the message id is taken")]
-    Conflict,
+    Conflict(MessageId),
     /// No space left on the device.
     #[error("no space left on the device")]
     Full,

@@ -50,6 +50,7 @@ pub(crate) enum Pending {
 pub(crate) enum PendingLoad {
     Outbox { peer: ClientId },
     Repeat { link: LinkId, number: u64, id: MessageId, hash: [u8; 32] },
+    Twin { peer: ClientId, id: MessageId },
     Read { request: RequestId, peer: ClientId, from: u64, seq: u64 },
 }
 
@@ -240,7 +241,7 @@ impl Engine {
                 self.message_queued(request, peer, message, result, now, rng)
             }
             Some(Pending::Delivered { peer, number, sent }) => self.message_delivered(peer, number, sent, result, now),
-            Some(Pending::Received { peer }) => self.messages_received(peer, result, now, rng),
+            Some(Pending::Received { peer }) => self.messages_received(peer, id, result, now, rng),
             Some(Pending::Accepted { request, pairing, contact }) => {
                 self.accepted(request, pairing, contact, result, now, rng)
             }
@@ -265,6 +266,7 @@ impl Engine {
             Some(PendingLoad::Repeat { link, number, id, hash }) => {
                 self.repeat_loaded(link, number, id, hash, loaded, now, rng)
             }
+            Some(PendingLoad::Twin { peer, id }) => self.twin_loaded(peer, id, loaded, now, rng),
             Some(PendingLoad::Read { request, peer, from, seq }) => self.read_counted(request, peer, from, seq, loaded),
         }
     }
@@ -352,7 +354,7 @@ impl From<CommitError> for RequestError {
         match error {
             CommitError::Full => Self::StorageFull,
             CommitError::Failed(why) => Self::Storage(why),
-            CommitError::Repeated(_) | CommitError::Conflict => Self::Storage(error.to_string()),
+            CommitError::Repeated(_) | CommitError::Conflict(_) => Self::Storage(error.to_string()),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct PeerView {
     pub last_seq: u64,
     /// How many received messages are unread.
     pub unread: u64,
+    /// How many of its messages were lost with a device that this one was restored from.
+    pub missing: u64,
 }
 
 /// How far a pairing has come.

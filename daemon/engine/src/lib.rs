@@ -33,6 +33,7 @@ mod link;
 mod pairing;
 mod record;
 mod request;
+mod restored;
 mod signal;
 mod talk;
 mod time;
@@ -44,7 +45,7 @@ pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerV
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use record::{
     ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
-    ProfileRecord, StoredContact, StoredState,
+    MissingRecord, ProfileRecord, StoredContact, StoredState,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

@@ -200,7 +200,13 @@ impl Engine {
             Some(known) => known.record = contact,
             None => {
                 let conversation = ConversationRecord::default();
-                let stored = StoredContact { contact, conversation, marks: Vec::new(), outbox_count: 0 };
+                let stored = StoredContact {
+                    contact,
+                    conversation,
+                    marks: Vec::new(),
+                    outbox_count: 0,
+                    missing: Default::default(),
+                };
                 self.contacts.insert(peer, Contact::new(stored));
             }
         }

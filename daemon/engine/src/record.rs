@@ -78,6 +78,17 @@ pub struct StoredContact {
     pub marks: Vec<Mark>,
     /// How many messages wait in its outbox.
     pub outbox_count: u64,
+    /// What was lost with a device that was restored from a backup.
+    pub missing: MissingRecord,
+}
+
+/// What a restored device lacks of a contact's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingRecord {
+    /// The device was restored, and nothing new has come from the contact since.
+    pub watching: bool,
+    /// How many of its messages are known to be missing.
+    pub count: u64,
 }
 
 /// The counters of one conversation.

@@ -63,4 +63,9 @@ impl Conversation {
     fn unread(&self) -> u64 {
         self.view.borrow().unread
     }
+
+    #[zbus(property)]
+    fn missing(&self) -> u64 {
+        self.view.borrow().missing
+    }
 }

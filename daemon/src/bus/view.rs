@@ -88,6 +88,7 @@ pub(super) fn conversation_changes(old: &PeerView, new: &PeerView) -> Changes {
     let mut changes = Changes::new();
     changed(&mut changes, "LastSeq", old.last_seq, new.last_seq);
     changed(&mut changes, "Unread", old.unread, new.unread);
+    changed(&mut changes, "Missing", old.missing, new.missing);
     changes
 }
 

@@ -67,7 +67,7 @@ impl<'a> Batch<'a> {
             let before = &ops[..at];
             let refusal = match op {
                 Op::ClaimKey { peer, key, .. } => self.known_key(before, peer, key)?.map(CommitError::Repeated),
-                Op::ClaimId { peer, id } => self.knows_id(before, peer, id)?.then_some(CommitError::Conflict),
+                Op::ClaimId { peer, id } => self.knows_id(before, peer, id)?.then_some(CommitError::Conflict(*id)),
                 _ => None,
             };
             if let Some(refusal) = refusal {
@@ -89,6 +89,10 @@ impl<'a> Batch<'a> {
             Op::PutMarks(peer, marks) => {
                 let number = self.number(peer)?;
                 self.put(&table::conversation_key(number), &MarksRow(marks.clone()))
+            }
+            Op::PutMissing(peer, missing) => {
+                let number = self.number(peer)?;
+                self.put(&table::missing_key(number), missing)
             }
             Op::RemoveContact(peer) => self.remove_contact(peer),
             Op::ClaimKey { peer, key, id } => {
@@ -252,6 +256,7 @@ pub(super) fn grows(op: &Op) -> bool {
         Op::PutProfile(_)
         | Op::PutConversation(..)
         | Op::PutMarks(..)
+        | Op::PutMissing(..)
         | Op::RemoveContact(_)
         | Op::ClaimId { .. }
         | Op::Delivered { .. }

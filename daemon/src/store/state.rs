@@ -43,6 +43,7 @@ fn load_contact(
 ) -> Result<StoredContact, Fault> {
     let conversation: Option<ConversationRecord> = tx.get(keys, &table::conversation_key(number))?;
     let marks: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
+    let missing = tx.get(keys, &table::missing_key(number))?;
     let mut outbox_count = 0;
     tx.with_table(Table::Outbox, |rows| {
         rows.walk(&table::place_key(number, 0), &table::place_key(number, u64::MAX), &mut |_, _| {
@@ -55,5 +56,6 @@ fn load_contact(
         conversation: conversation.unwrap_or_default(),
         marks: marks.map_or_else(Vec::new, |row| row.0),
         outbox_count,
+        missing: missing.unwrap_or_default(),
     })
 }

@@ -125,6 +125,13 @@ pub(super) fn conversation_key(number: u32) -> [u8; 4] {
     number.to_be_bytes()
 }
 
+/// What is missing of a conversation, beside its marks.
+pub(super) fn missing_key(number: u32) -> [u8; 5] {
+    let mut key = [1; 5];
+    key[..4].copy_from_slice(&conversation_key(number));
+    key
+}
+
 /// A place in a conversation: a sequence number, or an own message's number.
 pub(super) fn place_key(number: u32, place: u64) -> [u8; 12] {
     let mut key = [0; 12];

@@ -6,7 +6,7 @@ use kith_crypto::{
     vault,
     wire::tlv,
 };
-use kith_engine::{ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, ProfileRecord};
+use kith_engine::{ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -99,6 +99,7 @@ stored! {
     ContactRecord: Contacts, 0x21;
     ConversationRecord: Conversations, 0x22;
     MarksRow: Marks, 0x23;
+    MissingRecord: Marks, 0x24;
     MessageRecord: Messages, 0x30;
     IdRow: Ids, 0x31;
     KeyRow: Keys, 0x32;

@@ -5,5 +5,6 @@ mod delivery;
 mod hostile;
 mod hostile_peer;
 mod pairing;
+mod restored;
 mod villain;
 mod world;

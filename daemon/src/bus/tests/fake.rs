@@ -89,6 +89,7 @@ pub(super) fn peer(peer: ClientId, name: &str) -> PeerView {
         seen_utc_ms: 1_700_000_000_000,
         last_seq: 0,
         unread: 0,
+        missing: 0,
     }
 }
 

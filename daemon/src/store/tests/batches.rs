@@ -83,7 +83,7 @@ fn a_message_id_is_taken_once() {
     device.commit(receiving(peer, &message(1, Direction::Incoming, b"x"), 1)).unwrap();
     let mut again = message(2, Direction::Incoming, b"another body");
     again.id = id(1);
-    assert_eq!(device.commit(receiving(peer, &again, 2)), Err(CommitError::Conflict));
+    assert_eq!(device.commit(receiving(peer, &again, 2)), Err(CommitError::Conflict(id(1))));
     assert_eq!(seqs(&device.reader, peer), [1]);
     assert_eq!(device.restarted().state.inbox_seq, 1);
 }
@@ -100,7 +100,7 @@ fn commits_of_one_transaction_see_each_others_claims() {
         commit(4, vec![claim_key(peer, "k", id(9)), Op::PutMessage(peer, message(4, Direction::Outgoing, b"x"))]),
         commit(5, receiving(peer, &message(5, Direction::Incoming, b"x"), 2)),
     ]);
-    assert_eq!(results, [Ok(()), Ok(()), Err(CommitError::Conflict), Err(CommitError::Repeated(id(8))), Ok(())]);
+    assert_eq!(results, [Ok(()), Ok(()), Err(CommitError::Conflict(id(1))), Err(CommitError::Repeated(id(8))), Ok(())]);
     assert_eq!(seqs(&reader, peer), [1, 2, 5]);
 }
 
@@ -112,7 +112,7 @@ fn claims_of_one_commit_see_each_other() {
         commit(2, vec![Op::ClaimId { peer, id: id(1) }, Op::ClaimId { peer, id: id(1) }]),
         commit(3, vec![claim_key(peer, "k", id(3))]),
     ]);
-    assert_eq!(results, [Err(CommitError::Repeated(id(1))), Err(CommitError::Conflict), Ok(())]);
+    assert_eq!(results, [Err(CommitError::Repeated(id(1))), Err(CommitError::Conflict(id(1))), Ok(())]);
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn a_store_of_the_first_kind_opens_and_gets_the_next_kind_with_its_next_secret()
     assert_eq!(bodies(&device, peer), [b"old".to_vec()]);
     // Its row tags are what they were: the same id is known.
     let again = device.commit(receiving(peer, &message(1, Direction::Incoming, b"old"), 2));
-    assert_eq!(again, Err(CommitError::Conflict));
+    assert_eq!(again, Err(CommitError::Conflict(id(1))));
 }
 
 fn raw_header(folder: &Folder) -> Vec<u8> {

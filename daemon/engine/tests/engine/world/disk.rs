@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, ContactRecord, ConversationRecord, Direction, Load, Loaded, Mark, MessageId, MessageRecord,
-    MessageState, Op, ProfileRecord, StoredContact, StoredState,
+    CommitError, ContactRecord, ConversationRecord, Direction, Incarnation, Load, Loaded, Mark, MessageId,
+    MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, StoredContact, StoredState,
 };
 
 #[derive(Clone, Default)]
 struct Conversation {
     record: ConversationRecord,
     marks: Vec<Mark>,
+    missing: MissingRecord,
     messages: BTreeMap<u64, MessageRecord>,
     outbox: BTreeMap<u64, u64>,
     keys: BTreeMap<String, MessageId>,
@@ -69,6 +70,7 @@ impl Disk {
                 conversation: conversation.record,
                 marks: conversation.marks,
                 outbox_count: conversation.outbox.len() as u64,
+                missing: conversation.missing,
             }
         });
         StoredState {
@@ -76,6 +78,17 @@ impl Disk {
             contacts: contacts.collect(),
             inbox_seq: self.inbox.keys().last().copied().unwrap_or(0),
         }
+    }
+
+    /// What an import of this disk, taken as a backup, makes of it.
+    pub(crate) fn restored(mut self, nth: u8) -> Self {
+        for (at, (peer, contact)) in (1..).zip(self.contacts.iter_mut()) {
+            let incarnation = Incarnation([nth, at, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]);
+            *contact = contact.clone().restored(incarnation);
+            let conversation = self.conversations.entry(*peer).or_default();
+            conversation.missing = conversation.missing.restored();
+        }
+        self
     }
 
     /// Everything in the conversation with this peer, in order.
@@ -122,6 +135,7 @@ impl Disk {
             Op::PutConversation(peer, record) => self.conversation(peer).record = record,
             Op::PutMarks(..) | Op::ClaimId { .. } if self.forgets_marks => {}
             Op::PutMarks(peer, marks) => self.conversation(peer).marks = marks,
+            Op::PutMissing(peer, missing) => self.conversation(peer).missing = missing,
             Op::RemoveContact(peer) => {
                 self.contacts.remove(&peer);
                 self.conversations.remove(&peer);
@@ -135,7 +149,7 @@ impl Disk {
             }
             Op::ClaimId { peer, id } => {
                 if self.conversation(peer).messages.values().any(|m| m.id == id) {
-                    return Err(CommitError::Conflict);
+                    return Err(CommitError::Conflict(id));
                 }
             }
             Op::PutMessage(peer, message) => drop(self.conversation(peer).messages.insert(message.seq, message)),
