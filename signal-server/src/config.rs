@@ -2,15 +2,26 @@
 //!
 //! `kith-signal.example.toml` documents every key. A key that is not known is an error.
 
+mod limits;
+mod logging;
+mod transport;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use kith_signal_protocol::limits::{ICE_TEXT_BYTES_MAX, ICE_URLS_MAX, TEXT_BYTES_MAX};
-use kith_signal_protocol::{LoggingMode, Notice};
+use kith_signal_protocol::Notice;
+use kith_signal_protocol::limits::{ICE_TEXT_BYTES_MAX, ICE_URLS_MAX};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::access_log;
 use crate::ice::{Ice, LabelKey, Turn, TurnSecret};
+use crate::limits::Limits;
+use crate::proxy::Proxies;
+use crate::tls;
+use limits::LimitsTable;
+use logging::LoggingTable;
+use transport::{OperationsTable, ProxyTable, TlsTable};
 
 /// Names that one server answers to; each costs a signature check at a login that is wrong.
 const SERVER_NAMES_MAX: usize = 8;
@@ -47,9 +58,9 @@ pub enum ConfigError {
     Parse(#[source] toml::de::Error),
     /// Clear text on a network.
     #[error(
-        "listen = \"{0}\" would accept unencrypted connections from the network, and this version has \
-         no TLS of its own yet: put a TLS proxy in front, listen on 127.0.0.1, and set server_names to \
-         the name that devices use; or set allow_plain = true if the proxy runs on another host"
+        "{0} would accept unencrypted connections from the network: set tls.certificate_file and \
+         tls.key_file; or listen on 127.0.0.1 with a TLS proxy in front; or set allow_plain = true if \
+         that proxy runs on another host"
     )]
     Plain(SocketAddr),
     /// Nobody could log in.
@@ -77,8 +88,22 @@ pub struct Config {
     pub server_names: Vec<String>,
     /// How many connections at a time.
     pub connections_max: u32,
+    /// Whether clear text from other hosts is accepted.
+    pub allow_plain: bool,
+    /// The certificate, if this server speaks TLS itself.
+    pub tls: Option<tls::Paths>,
+    /// The proxies that are believed.
+    pub proxies: Option<Proxies>,
+    /// Health, readiness and metrics are told here, on loopback.
+    pub operations: Option<SocketAddr>,
+    /// Seconds between saying that it is not ready and the goodbyes.
+    pub drain_s: u32,
+    /// What devices and addresses may use.
+    pub limits: Limits,
     /// How this server logs, as devices are told.
     pub notice: Notice,
+    /// What it writes, and where.
+    pub access_log: access_log::Settings,
     stun: Vec<String>,
     turn: Vec<String>,
     turn_secret: Option<PathBuf>,
@@ -95,25 +120,16 @@ struct File {
     allow_plain: bool,
     #[serde(default = "connections_default")]
     connections_max: u32,
-    logging: Logging,
+    tls: Option<TlsTable>,
+    proxy: Option<ProxyTable>,
+    #[serde(default)]
+    operations: OperationsTable,
+    #[serde(default)]
+    limits: LimitsTable,
+    #[serde(default)]
+    logging: LoggingTable,
     #[serde(default)]
     ice: IceTable,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Logging {
-    mode: Mode,
-    #[serde(default)]
-    text: Option<String>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    Active,
-    Disabled,
-    Debug,
 }
 
 #[derive(Deserialize)]
@@ -138,6 +154,24 @@ impl Default for IceTable {
     }
 }
 
+/// The folders that systemd gives to its services.
+#[derive(Clone, Debug, Default)]
+pub struct Folders {
+    /// Where `LoadCredential=` puts credentials.
+    pub credentials: Option<PathBuf>,
+    /// Where `LogsDirectory=` is.
+    pub logs: Option<PathBuf>,
+}
+
+impl Folders {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_service() -> Self {
+        let folder = |name| std::env::var_os(name).map(PathBuf::from);
+        Self { credentials: folder("CREDENTIALS_DIRECTORY"), logs: folder("LOGS_DIRECTORY") }
+    }
+}
+
 impl Config {
     /// Reads and checks a file.
     ///
@@ -146,37 +180,53 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        Self::parse(&text, credentials.as_deref())
+        Self::parse(&text, &Folders::of_service())
     }
 
-    /// Checks the text of a file; `credentials` is where systemd puts its credentials.
+    /// Checks the text of a file.
     ///
     /// # Errors
     /// Whatever cannot be used, with what to do about it.
-    pub fn parse(text: &str, credentials: Option<&Path>) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, folders: &Folders) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(ConfigError::Parse)?;
-        let loopback = file.listen.ip().to_canonical().is_loopback();
-        if !loopback && !file.allow_plain {
-            return Err(ConfigError::Plain(file.listen));
-        }
-        if !loopback && file.server_names.is_empty() {
-            return Err(ConfigError::NoName);
-        }
         check_range("connections_max", file.connections_max, 1, CONNECTIONS_MAX)?;
         check_range("ice.lifetime_s", file.ice.lifetime_s, LIFETIME_S_MIN, LIFETIME_S_MAX)?;
         check_urls("ice.stun", &file.ice.stun, &["stun:", "stuns:"])?;
         check_urls("ice.turn", &file.ice.turn, &["turn:", "turns:"])?;
-        Ok(Self {
+        let (notice, access_log) = file.logging.check(folders.logs.as_deref())?;
+        let config = Self {
             listen: file.listen,
             server_names: server_names(file.server_names)?,
             connections_max: file.connections_max,
-            notice: notice(file.logging)?,
-            turn_secret: secret_path(&file.ice, credentials)?,
+            allow_plain: file.allow_plain,
+            tls: file.tls.map(TlsTable::check).transpose()?,
+            proxies: file.proxy.map(ProxyTable::check).transpose()?,
+            operations: file.operations.listen()?,
+            drain_s: file.operations.drain_s()?,
+            limits: file.limits.check()?,
+            notice,
+            access_log,
+            turn_secret: secret_path(&file.ice, folders.credentials.as_deref())?,
             stun: file.ice.stun,
             turn: file.ice.turn,
             lifetime_s: file.ice.lifetime_s,
-        })
+        };
+        config.permit(config.listen)?;
+        Ok(config)
+    }
+
+    /// Checks that devices may be served on `address`.
+    ///
+    /// # Errors
+    /// They would connect in clear text over a network, or could not log in.
+    pub fn permit(&self, address: SocketAddr) -> Result<(), ConfigError> {
+        if address.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        if self.tls.is_none() && !self.allow_plain {
+            return Err(ConfigError::Plain(address));
+        }
+        if self.server_names.is_empty() { Err(ConfigError::NoName) } else { Ok(()) }
     }
 
     /// Reads the TURN secret and gives the ICE configuration; `label_key` is random.
@@ -236,21 +286,6 @@ fn server_names(names: Vec<String>) -> Result<Vec<String>, ConfigError> {
         }
     }
     Ok(names.iter().map(|name| name.to_ascii_lowercase()).collect())
-}
-
-fn notice(logging: Logging) -> Result<Notice, ConfigError> {
-    let (mode, standard) = match logging.mode {
-        Mode::Active => {
-            (LoggingMode::Active, "When a device comes and goes is logged with a shortened network address.")
-        }
-        Mode::Disabled => (LoggingMode::Disabled, "Connections are not logged."),
-        Mode::Debug => (LoggingMode::Debug, "When a device comes and goes is logged with its full network address."),
-    };
-    let text = logging.text.unwrap_or_else(|| standard.to_owned());
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(value("logging.text", format!("at most {TEXT_BYTES_MAX} bytes")));
-    }
-    Ok(Notice { mode, text })
 }
 
 fn secret_path(ice: &IceTable, credentials: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {

@@ -5,23 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use kith_crypto::identity::ClientId;
 use kith_crypto::version::Version;
 use kith_signal_protocol::limits::MESSAGE_BYTES_MAX;
-use kith_signal_protocol::{Challenge, Goodbye, GoodbyeReason, Login, ToDevice, ToServer};
+use kith_signal_protocol::{Challenge, Goodbye, GoodbyeReason, Instance, Login, ToDevice, ToServer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-use crate::access_log::Change;
-use crate::budget::Budget;
+use crate::access_log::Event;
 use crate::http::Peer;
 use crate::hub::{self, Hub};
+use crate::ledger::Entry;
 use crate::outbox::{Outbox, Waiting};
 use crate::registry::{Accepted, ConnectionId};
+use crate::stream::Stream;
 
 /// Read buffer of a connection: the usual message; larger ones grow it. 128 KiB would be the default,
 /// and the largest part of a connection's memory.
@@ -37,25 +38,29 @@ const WRITE_BUFFER_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
 /// socket with unread bytes would reset the connection.
 const DISCARD_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
+/// After this a device that came too often may come again.
+const OFTEN_RETRY_S: u32 = 30;
+
 enum Phase {
     /// Waiting for the login.
-    Challenged {
-        nonce: [u8; 32],
-        until: Instant,
+    Challenged { nonce: [u8; 32], until: Instant },
+    Online {
+        device: ClientId,
+        /// Its share of what the identity may use.
+        entry: Entry,
     },
-    Online,
 }
 
 /// One device's connection.
 pub(crate) struct Connection {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Stream>,
     phase: Phase,
     hub: Arc<Hub>,
     id: ConnectionId,
     outbox: Arc<Outbox>,
     peer: Peer,
-    budget: Budget,
-    started: Instant,
+    /// Its share of what the address may use.
+    entry: Arc<Entry>,
     /// When something last came.
     heard: Instant,
     /// When a sign of life was asked for.
@@ -72,7 +77,12 @@ enum End {
 
 impl Connection {
     /// Takes a stream over after its upgrade; `read` has been read from it already.
-    pub(crate) async fn open(stream: TcpStream, read: &[u8], peer: Peer, hub: Arc<Hub>) -> Option<Box<Self>> {
+    pub(crate) async fn open(
+        stream: Stream,
+        read: &[u8],
+        (peer, entry): (Peer, Arc<Entry>),
+        hub: Arc<Hub>,
+    ) -> Option<Box<Self>> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -86,6 +96,7 @@ impl Connection {
             tracing::error!(%error, "no randomness for a challenge");
             return None;
         }
+        hub.access_log.write(Event::Connected(peer.address));
         let (id, outbox) = hub.connected();
         let now = Instant::now();
         Some(Box::new(Self {
@@ -95,8 +106,7 @@ impl Connection {
             id,
             outbox,
             peer,
-            budget: Budget::new(),
-            started: now,
+            entry,
             heard: now,
             probed: None,
         }))
@@ -110,10 +120,13 @@ impl Connection {
         }
         let end = self.talk().await;
         self.hub.disconnected(self.id);
-        if matches!(self.phase, Phase::Online) {
-            self.hub.access_log.write(Change::Offline, self.peer.address);
+        if let Phase::Online { device, .. } = self.phase {
+            self.hub.access_log.write(Event::Offline(device, self.peer.address));
         }
         if let End::Close(code) = end {
+            if code == CloseCode::Again {
+                self.hub.metrics.overflows.add();
+            }
             // On the heap: only this moment of a connection needs its buffers.
             Box::pin(close(self.socket, code, self.hub.deadlines.close)).await;
         }
@@ -124,14 +137,15 @@ impl Connection {
         tokio::pin!(wake);
         loop {
             let outbox = Arc::clone(&self.outbox);
-            let wait_ms = self.budget.wait_ms(self.now_ms());
-            if wait_ms > 0 {
-                wake.as_mut().reset(Instant::now() + Duration::from_millis(wait_ms));
+            let wait_us = self.wait_us();
+            if wait_us > 0 {
+                self.hub.metrics.throttled.add();
+                wake.as_mut().reset(Instant::now() + Duration::from_micros(wait_us));
             }
             let step = tokio::select! {
                 biased;
                 () = outbox.changed() => self.write().await,
-                read = self.socket.next(), if wait_ms == 0 => self.handle_read(read),
+                read = self.socket.next(), if wait_us == 0 => self.handle_read(read),
                 () = &mut wake => {
                     let step = self.handle_deadline();
                     wake.as_mut().reset(self.next_deadline());
@@ -174,7 +188,7 @@ impl Connection {
     fn handle_read(&mut self, read: Option<Result<Message, Error>>) -> ControlFlow<End> {
         self.heard = Instant::now();
         self.probed = None;
-        self.budget.take(self.now_ms());
+        self.take_message();
         match read {
             None => ControlFlow::Break(End::Gone),
             Some(Ok(Message::Binary(bytes))) => self.handle_message(&bytes),
@@ -200,7 +214,7 @@ impl Connection {
                 ControlFlow::Continue(())
             }
             (Phase::Challenged { .. }, _) => ControlFlow::Break(End::Close(CloseCode::Policy)),
-            (Phase::Online, message) => {
+            (Phase::Online { .. }, message) => {
                 self.hub.received(self.id, message);
                 ControlFlow::Continue(())
             }
@@ -210,19 +224,33 @@ impl Connection {
     fn log_in(&mut self, login: &Login, nonce: &[u8; 32]) {
         if !login.version.is_compatible(Version::OWN) {
             let text = "this server speaks version 1 of the protocol";
-            self.refuse(GoodbyeReason::UnsupportedVersion, text);
+            self.refuse(GoodbyeReason::UnsupportedVersion, text, 0);
         } else if !self.hub.verifies(login, nonce) {
             let text = "the login is not for a name of this server; compare the URL in the device \
                         with server_names in the server's configuration";
-            self.refuse(GoodbyeReason::BadLogin, text);
-        } else if self.hub.logged_in(self.id, login.card.client_id(), login.instance) == Accepted::Yes {
-            self.phase = Phase::Online;
-            self.hub.access_log.write(Change::Online, self.peer.address);
+            self.refuse(GoodbyeReason::BadLogin, text, 0);
+        } else {
+            self.enter(login.card.client_id(), login.instance);
         }
     }
 
-    fn refuse(&self, reason: GoodbyeReason, text: &str) {
-        let goodbye = Goodbye { reason, text: text.to_owned(), retry_after_s: 0 };
+    /// The device has proved who it is.
+    fn enter(&mut self, device: ClientId, instance: Instance) {
+        let Some(entry) = self.hub.admit_device(device) else {
+            self.refuse(GoodbyeReason::TooMany, "this device logs in too often", OFTEN_RETRY_S);
+            return;
+        };
+        if self.hub.logged_in(self.id, device, instance) == Accepted::Yes {
+            self.phase = Phase::Online { device, entry };
+            self.hub.access_log.write(Event::Online(device, self.peer.address));
+        } else {
+            self.hub.metrics.logins_refused.add();
+        }
+    }
+
+    fn refuse(&self, reason: GoodbyeReason, text: &str, retry_after_s: u32) {
+        self.hub.metrics.logins_refused.add();
+        let goodbye = Goodbye { reason, text: text.to_owned(), retry_after_s };
         hub::close(&self.outbox, Some(goodbye));
     }
 
@@ -231,7 +259,7 @@ impl Connection {
         if let Phase::Challenged { until, .. } = self.phase
             && until <= now
         {
-            self.refuse(GoodbyeReason::TooSlow, "the login did not come in time");
+            self.refuse(GoodbyeReason::TooSlow, "the login did not come in time", 0);
             return ControlFlow::Continue(());
         }
         let idle = self.heard + self.hub.deadlines.idle <= now;
@@ -250,12 +278,29 @@ impl Connection {
         next
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Pays for what has come.
+    fn take_message(&self) {
+        let now_us = self.hub.now_us();
+        self.hub.metrics.messages.add();
+        self.entry.take_message(now_us);
+        if let Phase::Online { entry, .. } = &self.phase {
+            entry.take_message(now_us);
+        }
+    }
+
+    /// How long until the next message may be read: both the device and its address may be over their rate.
+    /// Nothing is lost meanwhile, and the sender feels the back pressure of TCP.
+    fn wait_us(&self) -> u64 {
+        let now_us = self.hub.now_us();
+        let device_us = match &self.phase {
+            Phase::Online { entry, .. } => entry.wait_us(now_us),
+            Phase::Challenged { .. } => 0,
+        };
+        self.entry.wait_us(now_us).max(device_us)
     }
 }
 
-async fn write_all(socket: &mut WebSocketStream<TcpStream>, waiting: Waiting) -> Result<(), Error> {
+async fn write_all(socket: &mut WebSocketStream<Stream>, waiting: Waiting) -> Result<(), Error> {
     for frame in waiting.frames {
         socket.feed(Message::Binary(frame.into())).await?;
     }
@@ -273,7 +318,7 @@ async fn overflowed(outbox: &Outbox) {
 }
 
 /// Sends a close frame and lets it arrive.
-async fn close(mut socket: WebSocketStream<TcpStream>, code: CloseCode, deadline: Duration) {
+async fn close(mut socket: WebSocketStream<Stream>, code: CloseCode, deadline: Duration) {
     let linger = async {
         let frame = CloseFrame { code, reason: "".into() };
         socket.send(Message::Close(Some(frame))).await.ok()?;

@@ -7,12 +7,13 @@
 //! Invariants:
 //! - A login counts only if its signature is over this connection's nonce and one of this server's own
 //!   names; nothing that a device sends chooses the name.
-//! - A payload passes between mutual watchers, or by an open invite; it is never kept.
-//! - Every queue, buffer and wait of a connection is bounded; what one connection does ends at most itself.
-//! - Addresses are printed by [`access_log`] alone, as the mode that devices are shown says. Client ids
-//!   are not printed at all.
+//! - A payload passes between mutual watchers, inside a room, or by an open invite; it is never kept.
+//! - Every queue, buffer and wait of a connection is bounded, and so is what one device and one address
+//!   may use; what one connection does ends at most itself.
+//! - Addresses and client ids are written by [`access_log`] alone, as the mode that devices are shown
+//!   says; an address that may not be written cannot be printed.
 //!
-//! Deliberately absent: accounts, stored messages, TLS (a proxy in front has it), and log files.
+//! Deliberately absent: accounts and stored messages.
 
 pub mod access_log;
 mod budget;
@@ -21,9 +22,17 @@ mod connection;
 mod http;
 mod hub;
 pub mod ice;
+mod ledger;
+mod limits;
+mod metrics;
+mod operations;
 mod outbox;
+mod proxy;
 pub mod registry;
 mod server;
+mod stream;
+mod tls;
 
-pub use config::{Config, ConfigError};
-pub use server::{Deadlines, Server, ServerError};
+pub use config::{Config, ConfigError, Folders};
+pub use server::{Deadlines, Inherited, Reloader, Server, ServerError, check_files};
+pub use tls::TlsError;

@@ -23,6 +23,9 @@ const FIRST_REFUSAL_S: u32 = 10;
 /// After this it tries again if the first instance did answer; more often would only be noise.
 const LATER_REFUSAL_S: u32 = 60;
 
+/// What a server that stops says.
+pub const SHUTTING_DOWN: &str = "the server is shutting down";
+
 /// One connection for as long as the server runs; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -43,6 +46,13 @@ pub enum Output {
         to: ConnectionId,
         /// For whom.
         device: ClientId,
+    },
+    /// The first payload of a pairing is on its way.
+    Pairing {
+        /// Who holds the invite open.
+        inviter: ClientId,
+        /// Who used it.
+        invitee: ClientId,
     },
     /// Find out soon whether this connection still lives.
     Probe(ConnectionId),
@@ -112,6 +122,12 @@ impl Registry {
         self.devices.len()
     }
 
+    /// How many invites are open.
+    #[must_use]
+    pub fn invites(&self) -> usize {
+        self.invites.len()
+    }
+
     /// How many rooms have somebody in them.
     #[must_use]
     pub fn rooms(&self) -> usize {
@@ -179,10 +195,22 @@ impl Registry {
         self.forget(connection);
     }
 
-    /// The server stops.
-    pub fn handle_shutdown(&mut self) {
+    /// The server logs in another way from now on; everybody is told.
+    pub fn handle_notice(&mut self, notice: Notice) {
+        if notice == self.notice {
+            return;
+        }
+        for connection in self.connections.keys() {
+            let message = ToDevice::Notice(notice.clone());
+            self.outputs.push_back(Output::Send { to: *connection, message });
+        }
+        self.notice = notice;
+    }
+
+    /// The server stops; each device comes back after its own time.
+    pub fn handle_shutdown(&mut self, mut retry_after_s: impl FnMut() -> u32) {
         for (connection, _) in std::mem::take(&mut self.connections) {
-            self.close(connection, GoodbyeReason::ShuttingDown, "the server is shutting down", 0);
+            self.close(connection, GoodbyeReason::ShuttingDown, SHUTTING_DOWN, retry_after_s());
         }
         self.devices.clear();
         self.rooms = Rooms::default();
@@ -343,7 +371,9 @@ impl Registry {
             if invite.users.len() >= INVITE_USERS_MAX && !invite.users.contains(&from) {
                 return Err(UndeliveredReason::TooMany);
             }
-            invite.users.insert(from);
+            if invite.users.insert(from) {
+                self.outputs.push_back(Output::Pairing { inviter: to, invitee: from });
+            }
         } else {
             // Whether somebody else holds this token open is nobody's business.
             return Err(UndeliveredReason::NoSuchInvite);

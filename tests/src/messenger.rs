@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use kith_dbus::{
-    CONVERSATION_INTERFACE, Conversation1Proxy, LinkState, Manager1Proxy, MessageState, Peer1Proxy, ROOT_PATH, Row,
-    SERVICE, SendOptions, Signaling, StateChanged,
+    CONVERSATION_INTERFACE, Conversation1Proxy, LinkState, LoggingMode, Manager1Proxy, MessageState, Notice,
+    Peer1Proxy, ROOT_PATH, Row, SERVICE, SendOptions, Signaling, StateChanged,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -90,6 +90,22 @@ impl Messenger {
                 changes.next().await.context("the bus closed the connection")?;
             }
             Ok(())
+        })
+        .await
+    }
+
+    /// Waits until the device shows that its server logs so.
+    pub async fn wait_for_logging(&self, mode: LoggingMode) -> Result<Notice> {
+        within(DELIVERY_MAX, "the server's logging mode", async {
+            let manager = Manager1Proxy::new(&self.connection).await?;
+            let mut changes = manager.receive_logging_notice_changed().await;
+            loop {
+                let notice = manager.logging_notice().await?;
+                if notice.mode == mode {
+                    return Ok(notice);
+                }
+                changes.next().await.context("the bus closed the connection")?;
+            }
         })
         .await
     }

@@ -119,6 +119,11 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
+    /// Asks the program to read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Asks the program to end and waits for it. An exit code other than 0 is an error.
     pub fn terminate(&mut self) -> Result<()> {
         self.ask_to_end();

@@ -1,5 +1,6 @@
 //! A signaling server on a port of its own.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -38,8 +39,7 @@ impl Server {
 
     /// Runs it; returns when it can be connected to.
     pub async fn run(&mut self, logging: Logging) -> Result<()> {
-        let file = self.folder.path().join("kith-signal.toml");
-        std::fs::write(&file, configuration(self.port, logging))?;
+        let file = self.configure(logging)?;
         let program = Programs::locate()?.path("kith-signal");
         let args = ["--config", &file.display().to_string()];
         let mut process = Process::start("kith-signal", &program, &args, self.folder.path())?;
@@ -47,6 +47,19 @@ impl Server {
         self.port = port.trim().parse().with_context(|| format!("`{port}` is not a port"))?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Has the running server log in another way.
+    pub fn change(&self, logging: Logging) -> Result<()> {
+        self.configure(logging)?;
+        self.process.as_ref().context("the server does not run")?.hang_up();
+        Ok(())
+    }
+
+    fn configure(&self, logging: Logging) -> Result<PathBuf> {
+        let file = self.folder.path().join("kith-signal.toml");
+        std::fs::write(&file, configuration(self.port, logging, &self.folder.path().join("log")))?;
+        Ok(file)
     }
 
     /// Ends it; its port stays.
@@ -84,13 +97,14 @@ impl Server {
     }
 }
 
-fn configuration(port: u16, logging: Logging) -> String {
+fn configuration(port: u16, logging: Logging, folder: &Path) -> String {
     let mode = match logging {
         Logging::Active => "active",
         Logging::Debug => "debug",
     };
     format!(
         "listen = \"127.0.0.1:{port}\"\n\
-         logging = {{ mode = \"{mode}\", text = \"This server belongs to a test.\" }}\n"
+         logging = {{ mode = \"{mode}\", folder = \"{}\", text = \"This server belongs to a test.\" }}\n",
+        folder.display()
     )
 }

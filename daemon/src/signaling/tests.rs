@@ -8,7 +8,7 @@ use futures_util::{SinkExt, StreamExt};
 use kith_crypto::identity::Identity;
 use kith_crypto::version::Version;
 use kith_engine::{LoggingMode, RefusedBy, Signal, SignalOut, Via};
-use kith_signal::{Config, Server};
+use kith_signal::{Config, Folders, Server};
 use kith_signal_protocol::{Challenge, LoggingMode as Mode, Notice, SUBPROTOCOL, ToDevice, Welcome};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
@@ -38,7 +38,7 @@ struct Running {
 
 async fn serve(listen: &str, more: &str) -> Running {
     let text = format!("listen = \"{listen}\"\n{more}\n[logging]\nmode = \"disabled\"\n");
-    let config = Config::parse(&text, None).unwrap();
+    let config = Config::parse(&text, &Folders::default()).unwrap();
     let server = Server::bind(&config).await.unwrap();
     let address = server.address();
     let (stop, stopped) = oneshot::channel::<()>();

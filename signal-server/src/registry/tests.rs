@@ -22,8 +22,10 @@ fn registry(connections: &[ConnectionId]) -> Registry {
     registry
 }
 
+/// What is to be done, without what is only written down.
 fn drain(registry: &mut Registry) -> Vec<Output> {
-    std::iter::from_fn(|| registry.poll_output()).collect()
+    let outputs = std::iter::from_fn(|| registry.poll_output());
+    outputs.filter(|output| !matches!(output, Output::Pairing { .. })).collect()
 }
 
 fn say(registry: &mut Registry, connection: ConnectionId, message: ToServer) -> Vec<Output> {
@@ -164,6 +166,39 @@ fn an_invite_lets_strangers_reach_its_holder_and_the_holder_answer() {
     assert_eq!(say(&mut registry, C, relay(B, via)), [undelivered(C, B, via, UndeliveredReason::NoSuchInvite)]);
     say(&mut registry, A, ToServer::CloseInvite(TOKEN));
     assert_eq!(say(&mut registry, B, relay(A, via)), [undelivered(B, A, via, UndeliveredReason::NoSuchInvite)]);
+}
+
+#[test]
+fn a_pairing_is_written_down_once() {
+    let mut registry = registry(&[A, B]);
+    let via = Via::Invite(TOKEN);
+    say(&mut registry, A, ToServer::OpenInvite(TOKEN));
+    let mut pairings = 0;
+    for (from, to) in [(B, A), (A, B), (B, A)] {
+        registry.handle_message(from, relay(to, via));
+        while let Some(output) = registry.poll_output() {
+            if let Output::Pairing { inviter, invitee } = output {
+                assert_eq!((inviter, invitee), (id(A), id(B)));
+                pairings += 1;
+            }
+        }
+    }
+    assert_eq!(pairings, 1);
+}
+
+#[test]
+fn a_change_of_logging_is_told_to_everybody_and_welcomed_with_from_then_on() {
+    let mut registry = registry(&[A, B]);
+    let notice = Notice { mode: kith_signal_protocol::LoggingMode::Debug, text: "For a day.".to_owned() };
+    registry.handle_notice(notice.clone());
+    let told = |to| Output::Send { to, message: ToDevice::Notice(notice.clone()) };
+    assert_eq!(drain(&mut registry), [told(A), told(B)]);
+    // The same again is no news.
+    registry.handle_notice(notice.clone());
+    assert_eq!(drain(&mut registry), []);
+    registry.handle_login(C, id(C), [0; 16]);
+    let welcome = Welcome { version: Version::OWN, notice: notice.clone() };
+    assert_eq!(drain(&mut registry), [Output::Send { to: C, message: ToDevice::Welcome(welcome) }]);
 }
 
 #[test]
@@ -377,11 +412,15 @@ fn a_connection_without_a_login_is_not_heard() {
 fn a_shutdown_says_goodbye_to_all_and_tells_nobody_of_the_others() {
     let mut registry = registry(&[A, B]);
     befriend(&mut registry, A, B);
-    registry.handle_shutdown();
+    let mut retry_after_s = 0;
+    registry.handle_shutdown(|| {
+        retry_after_s += 1;
+        retry_after_s
+    });
     let outputs = drain(&mut registry);
     assert_eq!(
         outputs.iter().map(goodbye).collect::<Vec<_>>(),
-        [(A, GoodbyeReason::ShuttingDown, 0), (B, GoodbyeReason::ShuttingDown, 0)]
+        [(A, GoodbyeReason::ShuttingDown, 1), (B, GoodbyeReason::ShuttingDown, 2)]
     );
     assert_eq!(registry.online(), 0);
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use kith_crypto::identity::{ClientId, Identity, LoginChallenge};
 use kith_crypto::version::Version;
-use kith_signal::{Config, Deadlines, Server};
+use kith_signal::{Config, Deadlines, Folders, Inherited, Reloader, Server};
 use kith_signal_protocol::{
     Goodbye, GoodbyeReason, Instance, Login, PATH, Relay, Relayed, SUBPROTOCOL, ToDevice, ToServer, Via, Watch, Welcome,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -22,13 +23,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Longer than anything takes on the slowest machine; a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const QUIET: &str = "listen = \"127.0.0.1:0\"\n[logging]\nmode = \"disabled\"\n";
 
 /// A server that runs until it is stopped or dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) operations: Option<SocketAddr>,
+    pub(crate) reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -39,18 +42,24 @@ impl Running {
     }
 
     pub(crate) async fn start_with(config: &str, deadlines: Deadlines) -> Self {
-        let config = Config::parse(config, None).unwrap();
-        let server = Server::bind_with(&config, deadlines).await.unwrap();
-        let address = server.address();
+        let server = Server::bind_with(&parse(config), Inherited::default(), deadlines).await.unwrap();
+        let (address, operations, reloader) = (server.address(), server.operations_address(), server.reloader());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, stop: Some(stop), task }
+        Self { address, operations, reloader, stop: Some(stop), task }
+    }
+
+    /// Asks it to stop; [`stop`](Self::stop) waits until it has.
+    pub(crate) fn begin_stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
     }
 
     pub(crate) async fn stop(mut self) {
-        self.stop.take().unwrap().send(()).unwrap();
+        if self.stop.is_some() {
+            self.begin_stop();
+        }
         timeout(PATIENCE, self.task).await.unwrap().unwrap();
     }
 
@@ -58,6 +67,16 @@ impl Running {
         self.address.to_string()
     }
 }
+
+/// A configuration of a test.
+pub(crate) fn parse(config: &str) -> Config {
+    Config::parse(config, &Folders::default()).unwrap()
+}
+
+/// What a device's bytes go through.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Io for S {}
 
 /// Ends of a connection, as a device sees them.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +87,7 @@ pub(crate) enum Ended {
 
 /// One connection of a device.
 pub(crate) struct Device {
-    pub(crate) socket: WebSocketStream<TcpStream>,
+    pub(crate) socket: WebSocketStream<Box<dyn Io>>,
     pub(crate) identity: Identity,
     pub(crate) nonce: [u8; 32],
 }
@@ -81,7 +100,15 @@ impl Device {
     /// Connects and takes the challenge.
     pub(crate) async fn connect(server: &Running, seed: u8) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
-        let mut request = format!("ws://{}{PATH}", server.address).into_client_request().unwrap();
+        Self::connect_over(Box::new(stream), None, seed).await
+    }
+
+    /// Connects over a stream, perhaps as a proxy that forwards for somebody.
+    pub(crate) async fn connect_over(stream: Box<dyn Io>, forwarded_for: Option<&str>, seed: u8) -> Self {
+        let mut request = format!("ws://server{PATH}").into_client_request().unwrap();
+        if let Some(address) = forwarded_for {
+            request.headers_mut().insert("x-forwarded-for", address.parse().unwrap());
+        }
         request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
         let (socket, response) = client_async(request, stream).await.unwrap();
         assert_eq!(response.headers()["sec-websocket-protocol"], SUBPROTOCOL);
@@ -101,10 +128,16 @@ impl Device {
 
     pub(crate) async fn online_as(server: &Running, seed: u8, instance: Instance) -> (Self, Welcome) {
         let mut device = Self::connect(server, seed).await;
-        let login = device.login(&server.name(), instance);
-        device.say(&login).await;
-        match device.hear().await {
-            ToDevice::Welcome(welcome) => (device, welcome),
+        let welcome = device.log_in(&server.name(), instance).await;
+        (device, welcome)
+    }
+
+    /// Logs in on a connection.
+    pub(crate) async fn log_in(&mut self, server_name: &str, instance: Instance) -> Welcome {
+        let login = self.login(server_name, instance);
+        self.say(&login).await;
+        match self.hear().await {
+            ToDevice::Welcome(welcome) => welcome,
             other => panic!("not welcome: {other:?}"),
         }
     }

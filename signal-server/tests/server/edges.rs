@@ -171,15 +171,13 @@ async fn a_device_that_does_not_read_is_closed_and_its_friend_told() {
 async fn slow_headers_are_dropped() {
     let deadlines = Deadlines { http: SOON, ..Deadlines::default() };
     let server = Running::start_with(QUIET, deadlines).await;
-    assert_eq!(answer(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\n").await, "");
+    assert_eq!(answer(&server, "GET / HTTP/1.1\r\nHost: x\r\n").await, "");
     assert_eq!(answer(&server, "").await, "");
 }
 
 #[tokio::test]
-async fn the_health_check_answers_and_other_requests_are_refused_with_a_reason() {
+async fn a_request_that_is_no_device_is_refused_with_a_reason() {
     let server = Running::start().await;
-    let health = answer(&server, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(health.starts_with("HTTP/1.1 200 OK") && health.ends_with("ok\n"), "{health}");
     let other = answer(&server, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert!(other.starts_with("HTTP/1.1 404"), "{other}");
     let bare = answer(&server, "GET /v1/device HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
@@ -201,7 +199,7 @@ async fn a_connection_over_the_limit_is_closed_and_a_place_is_free_again_later()
     loop {
         // The place is given back a moment after the connection has closed.
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         let mut answer = Vec::new();
         if stream.write_all(request).await.is_ok()
             && stream.read_to_end(&mut answer).await.is_ok()

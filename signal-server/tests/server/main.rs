@@ -2,5 +2,10 @@
 
 mod devices;
 mod edges;
+mod limits;
+mod logging;
+mod operations;
 mod program;
+mod proxies;
 mod rules;
+mod tls;

@@ -155,7 +155,7 @@ async fn a_stopping_server_says_goodbye_to_all() {
         },
         server.stop()
     );
-    let normal = || Ended::Code(CloseCode::Normal);
+    let restart = || Ended::Code(CloseCode::Restart);
     let reason = GoodbyeReason::ShuttingDown;
-    assert_eq!(heard, (reason, normal(), reason, normal()));
+    assert_eq!(heard, (reason, restart(), reason, restart()));
 }

@@ -48,7 +48,7 @@ fn systemd_accepts_the_units() {
 #[test]
 fn the_units_leave_their_programs_little_to_reach() {
     let folder = tempfile::tempdir().unwrap();
-    for unit in stage(folder.path()) {
+    for unit in stage(folder.path()).into_iter().filter(|unit| unit.extension().is_some_and(|kind| kind == "service")) {
         let threshold = format!("--threshold={EXPOSURE_MAX}");
         run(Command::new("systemd-analyze").args(["security", "--offline=true", &threshold]).arg(unit));
     }

@@ -5,6 +5,7 @@
 mod chaos;
 mod contract;
 mod long;
+mod notice;
 mod page;
 mod ready;
 mod talk;
