@@ -2,21 +2,27 @@
 //! seeded: the same seed gives the same run.
 
 pub(crate) mod disk;
+mod faults;
+mod links;
+mod owner;
+mod server;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
-    Commit, CommitError, CommitId, Effect, Engine, Event, Ice, Incarnation, LinkEvent, LinkId, LinkPath, LinkRole,
-    LoadId, Loaded, LoggingMode, LoggingNotice, MessageId, MessageState, Negotiation, NewMessage, Now, PairingState,
-    PairingView, PeerView, ProfileRecord, Reply, Request, RequestError, RequestId, Settings, Signal, SignalOut, Token,
-    Via,
+    Commit, CommitError, CommitId, Effect, Engine, Event, Incarnation, LinkEvent, LinkId, LinkRole, LoadId, Loaded,
+    Negotiation, Now, PairingView, PeerView, ProfileRecord, Reply, RequestError, RequestId, Settings, Signal,
+    SignalOut,
 };
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng as _, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use disk::Disk;
+pub(crate) use faults::Faults;
+use links::Link;
+use server::Server;
 
 /// The start of virtual time: no clock is at zero.
 const BOOT_MS: u64 = 50_000;
@@ -80,22 +86,6 @@ impl Device {
     }
 }
 
-struct Link {
-    /// The other end, once an answer was given.
-    other: Option<(usize, LinkId)>,
-    up: bool,
-}
-
-#[derive(Default)]
-struct Server {
-    up: bool,
-    watches: BTreeMap<usize, BTreeSet<ClientId>>,
-    invites: BTreeMap<Token, usize>,
-    /// Who has used a token, so that the holder may answer.
-    used: BTreeSet<(Token, usize)>,
-    visible: BTreeSet<(usize, usize)>,
-}
-
 enum Happening {
     ToServer(usize, u64, SignalOut),
     FromServer(usize, u64, Signal),
@@ -132,18 +122,6 @@ pub(crate) struct World {
     pub(crate) clock_trusted: bool,
 }
 
-/// What goes wrong by chance.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Faults {
-    /// Of a hundred messages to or from the server.
-    pub(crate) signal_lost: u32,
-    pub(crate) signal_doubled: u32,
-    /// Added to the delay, so that messages overtake each other.
-    pub(crate) signal_jitter_ms: u64,
-    /// Of ten thousand effects, so many are followed by a crash of their device.
-    pub(crate) crash_after_effect: u32,
-}
-
 impl World {
     /// Devices that know nothing of each other, all online.
     pub(crate) fn new(seed: u64, count: usize) -> Self {
@@ -151,7 +129,7 @@ impl World {
             boot_ms: BOOT_MS,
             delays: Delays::default(),
             devices: Vec::new(),
-            server: Server { up: true, ..Server::default() },
+            server: Server::started(),
             queue: BTreeMap::new(),
             order: 0,
             frames: 0,
@@ -235,106 +213,6 @@ impl World {
         self.log_out(index);
         for link in links.into_values() {
             self.tell_other_end(link);
-        }
-    }
-
-    fn tell_other_end(&mut self, link: Link) {
-        let Some((other, other_link)) = link.other else { return };
-        let run = self.devices[other].run;
-        if self.devices[other].links.contains_key(&other_link) {
-            let down = LinkEvent::Down("the other side closed".to_owned());
-            self.push(self.delays.channel_ms, Happening::Link(other, run, other_link, down));
-        }
-    }
-
-    pub(crate) fn stop_server(&mut self) {
-        self.server.up = false;
-        for index in 0..self.devices.len() {
-            self.log_out(index);
-        }
-    }
-
-    pub(crate) fn start_server(&mut self) {
-        self.server = Server { up: true, ..Server::default() };
-        for index in 0..self.devices.len() {
-            let run = self.devices[index].run;
-            self.push(self.delays.signal_ms, Happening::Login(index, run));
-        }
-    }
-
-    pub(crate) fn set_reaches_server(&mut self, index: usize, reaches: bool) {
-        self.devices[index].reaches_server = reaches;
-        if reaches {
-            let run = self.devices[index].run;
-            self.push(self.delays.signal_ms, Happening::Login(index, run));
-        } else {
-            self.log_out(index);
-        }
-    }
-
-    fn log_out(&mut self, index: usize) {
-        let was = core::mem::replace(&mut self.devices[index].logged_in, false);
-        self.server.watches.remove(&index);
-        self.server.invites.retain(|_, holder| *holder != index);
-        self.server.used.retain(|(_, user)| *user != index);
-        if was {
-            let run = self.devices[index].run;
-            self.push(1, Happening::FromServer(index, run, Signal::Disconnected));
-        }
-        self.tell_presence();
-    }
-
-    /// Tells everybody whose view has changed.
-    fn tell_presence(&mut self) {
-        let mut visible = BTreeSet::new();
-        for (watcher, watched) in &self.server.watches {
-            for (other, others) in &self.server.watches {
-                if watched.contains(&self.devices[*other].id) && others.contains(&self.devices[*watcher].id) {
-                    visible.insert((*watcher, *other));
-                }
-            }
-        }
-        let before = core::mem::replace(&mut self.server.visible, visible.clone());
-        for (watcher, other) in before.symmetric_difference(&visible) {
-            let online = visible.contains(&(*watcher, *other));
-            if self.devices[*watcher].logged_in {
-                let (peer, run) = (self.devices[*other].id, self.devices[*watcher].run);
-                let presence = Signal::Presence { peer, online };
-                self.push(self.delays.signal_ms, Happening::FromServer(*watcher, run, presence));
-            }
-        }
-    }
-
-    /// Ends one link of a device, as a network failure does; both sides notice.
-    pub(crate) fn break_link(&mut self, index: usize) {
-        let Some((&id, _)) = self.devices[index].links.iter().next_back() else { return };
-        let Some(link) = self.devices[index].links.get(&id) else { return };
-        let (other, run) = (link.other, self.devices[index].run);
-        self.tell_other_end(Link { other, up: false });
-        self.push(1, Happening::Link(index, run, id, LinkEvent::Down("the network failed".to_owned())));
-    }
-
-    fn chance(&mut self, of_ten_thousand: u32) -> bool {
-        of_ten_thousand > 0 && self.fault_rng.next_u32() % 10_000 < of_ten_thousand
-    }
-
-    /// On the way to or from the server.
-    fn push_signal(&mut self, happening: Happening) {
-        let faults = self.faults;
-        if self.chance(faults.signal_lost * 100) {
-            return;
-        }
-        let doubled = match &happening {
-            Happening::ToServer(index, run, signal @ SignalOut::Relay { .. })
-                if self.chance(faults.signal_doubled * 100) =>
-            {
-                Some(Happening::ToServer(*index, *run, signal.clone()))
-            }
-            _ => None,
-        };
-        for happening in [Some(happening), doubled].into_iter().flatten() {
-            let jitter = u64::from(self.fault_rng.next_u32()) % (faults.signal_jitter_ms + 1);
-            self.push(self.delays.signal_ms + jitter, happening);
         }
     }
 
@@ -434,82 +312,6 @@ impl World {
         }
     }
 
-    fn login(&mut self, index: usize, run: u64) {
-        let device = &mut self.devices[index];
-        if device.run != run || device.engine.is_none() || !device.reaches_server || !self.server.up || device.logged_in
-        {
-            return;
-        }
-        device.logged_in = true;
-        self.server.watches.insert(index, BTreeSet::new());
-        let notice = LoggingNotice { mode: LoggingMode::Active, text: String::new() };
-        self.push(self.delays.signal_ms, Happening::FromServer(index, run, Signal::Connected(notice)));
-    }
-
-    fn serve(&mut self, index: usize, signal: SignalOut) {
-        match signal {
-            SignalOut::Watch { add, remove } => {
-                if let Some(watched) = self.server.watches.get_mut(&index) {
-                    watched.extend(add);
-                    remove.iter().for_each(|id| {
-                        watched.remove(id);
-                    });
-                }
-                self.tell_presence();
-            }
-            SignalOut::OpenInvite(token) => drop(self.server.invites.entry(token).or_insert(index)),
-            SignalOut::CloseInvite(token) => drop(self.server.invites.remove(&token)),
-            SignalOut::RequestIce => {
-                let run = self.devices[index].run;
-                let ice = Ice { servers: Vec::new(), lifetime_s: 600 };
-                self.push(self.delays.signal_ms, Happening::FromServer(index, run, Signal::Ice(ice)));
-            }
-            SignalOut::Relay { to, via, payload } => self.relay(index, to, via, payload),
-        }
-    }
-
-    fn relay(&mut self, index: usize, to: ClientId, via: Via, mut payload: Vec<u8>) {
-        let target = self.devices.iter().position(|d| d.id == to && d.logged_in);
-        let allowed = match (via, target) {
-            (Via::Contact, Some(target)) => self.server.visible.contains(&(index, target)),
-            (Via::Invite(token), Some(target)) => {
-                let held = self.server.invites.get(&token) == Some(&target);
-                if held {
-                    self.server.used.insert((token, index));
-                }
-                held || (self.server.invites.get(&token) == Some(&index) && self.server.used.contains(&(token, target)))
-            }
-            (_, None) => false,
-        };
-        let (from, run) = (self.devices[index].id, self.devices[index].run);
-        match target.filter(|_| allowed) {
-            Some(target) => {
-                if let Some(tamper) = &mut self.tamper_payload {
-                    tamper(&mut payload);
-                }
-                let run = self.devices[target].run;
-                let from = match self.rename_sender {
-                    Some((real, shown)) if real == from => shown,
-                    _ => from,
-                };
-                let relayed = Signal::Relayed { from, via, payload };
-                self.push(self.delays.signal_ms, Happening::FromServer(target, run, relayed));
-            }
-            None => {
-                let no_such_invite = matches!(via, Via::Invite(_));
-                let undelivered = Signal::Undelivered { to, via, no_such_invite };
-                self.push(self.delays.signal_ms, Happening::FromServer(index, run, undelivered));
-            }
-        }
-    }
-
-    /// A payload out of nowhere.
-    pub(crate) fn relay_raw(&mut self, to: usize, from: ClientId, payload: Vec<u8>) {
-        let (now, run) = (self.now(), self.devices[to].run);
-        let relayed = Signal::Relayed { from, via: Via::Contact, payload };
-        self.with(to, run, |engine, rng| engine.handle_signal(relayed, now, rng));
-    }
-
     fn drain(&mut self, index: usize) {
         while let Some(effect) = self.devices[index].engine.as_mut().and_then(Engine::poll_effect) {
             let run = self.devices[index].run;
@@ -549,63 +351,6 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, index: usize, link: LinkId, mut frame: Vec<u8>) {
-        self.frames += 1;
-        assert!(frame.len() <= 16_384, "a channel message is too large");
-        if let Some(tamper) = &mut self.tamper_frame {
-            tamper(&mut frame);
-        }
-        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else {
-            return;
-        };
-        let (other, other_link, run) = (*other, *other_link, self.devices[*other].run);
-        self.push(self.delays.channel_ms, Happening::Frame(other, run, other_link, frame));
-    }
-
-    fn negotiate(&mut self, index: usize, link: LinkId, words: Negotiation) {
-        let parse = |sdp: &str| -> Option<(usize, LinkId)> {
-            let (device, link) = sdp.split_once(' ')?;
-            Some((device.parse().ok()?, LinkId(link.parse().ok()?)))
-        };
-        match words {
-            Negotiation::Candidate(_) => {}
-            Negotiation::Offer(sdp) => {
-                let run = self.devices[index].run;
-                if let Some(own) = self.devices[index].links.get_mut(&link) {
-                    own.other = parse(&sdp);
-                    let answer = Negotiation::Answer(format!("{index} {}", link.0));
-                    self.push(0, Happening::Link(index, run, link, LinkEvent::Local(answer)));
-                }
-            }
-            Negotiation::Answer(sdp) => {
-                let Some((other, other_link)) = parse(&sdp) else { return };
-                if let Some(own) = self.devices[index].links.get_mut(&link) {
-                    own.other = Some((other, other_link));
-                }
-                for (device, own, remote) in [(index, link, (other, other_link)), (other, other_link, (index, link))] {
-                    self.bring_up(device, own, remote);
-                }
-            }
-        }
-    }
-
-    fn bring_up(&mut self, index: usize, link: LinkId, remote: (usize, LinkId)) {
-        let run = self.devices[index].run;
-        let swapped = self.swap_fingerprints;
-        let Some(own) = self.devices[index].links.get_mut(&link) else { return };
-        own.up = true;
-        let fingerprint = |device: usize, link: LinkId| {
-            let mut bytes = [device as u8; 32];
-            bytes[..8].copy_from_slice(&link.0.to_be_bytes());
-            bytes
-        };
-        let mut remote_fingerprint = fingerprint(remote.0, remote.1);
-        remote_fingerprint[31] ^= u8::from(swapped);
-        let up =
-            LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
-        self.push(self.delays.channel_ms, Happening::Link(index, run, link, up));
-    }
-
     fn note(&mut self, index: usize, event: Event) {
         let device = &mut self.devices[index];
         match &event {
@@ -615,96 +360,5 @@ impl World {
             _ => {}
         }
         device.events.push(event);
-    }
-
-    pub(crate) fn request(&mut self, index: usize, request: Request) -> RequestId {
-        let now = self.now();
-        let device = &mut self.devices[index];
-        let id = RequestId(device.next_request);
-        device.next_request += 1;
-        let engine = device.engine.as_mut().expect("the device runs");
-        engine.handle_request(id, request, now, &mut device.rng);
-        self.drain(index);
-        id
-    }
-
-    /// Asks and waits for the answer.
-    pub(crate) fn ask(&mut self, index: usize, request: Request) -> Result<Reply, RequestError> {
-        let id = self.request(index, request);
-        assert!(self.run_while(10_000, |w| !w.devices[index].replies.contains_key(&id)), "no reply");
-        self.devices[index].replies.remove(&id).expect("just seen")
-    }
-
-    pub(crate) fn invite(&mut self, index: usize) -> String {
-        let Ok(Reply::Pairing(id)) = self.ask(index, Request::Invite { lifetime_s: 600 }) else { panic!("no invite") };
-        self.run_for(50);
-        self.devices[index].pairings[&id.0].uri.clone()
-    }
-
-    pub(crate) fn accept(&mut self, index: usize, uri: &str) -> u32 {
-        let reply = self.ask(index, Request::Accept { uri: uri.to_owned(), other_server: false });
-        let Ok(Reply::Pairing(id)) = reply else { panic!("not accepted: {reply:?}") };
-        id.0
-    }
-
-    pub(crate) fn pair(&mut self, inviter: usize, invitee: usize) {
-        let uri = self.invite(inviter);
-        let id = self.accept(invitee, &uri);
-        let done = |w: &Self| matches!(w.devices[invitee].pairings[&id].state, PairingState::Done(_));
-        assert!(self.run_while(60_000, |w| !done(w)), "not paired: {:?}", self.devices[invitee].pairings[&id]);
-    }
-
-    pub(crate) fn message(text: &str) -> NewMessage {
-        NewMessage {
-            content_type: "text/plain".to_owned(),
-            body: text.as_bytes().to_vec(),
-            reply_to: None,
-            ttl_s: None,
-            idempotency_key: None,
-        }
-    }
-
-    pub(crate) fn send(&mut self, from: usize, to: usize, text: &str) -> MessageId {
-        let peer = self.devices[to].id;
-        match self.ask(from, Request::Send { peer, message: Self::message(text) }) {
-            Ok(Reply::Message(id)) => id,
-            other => panic!("not queued: {other:?}"),
-        }
-    }
-
-    /// What `reader` has received from `writer`, in order.
-    pub(crate) fn received(&self, reader: usize, writer: usize) -> Vec<String> {
-        let history = self.devices[reader].disk.history(self.devices[writer].id);
-        let incoming = history.into_iter().filter(|m| m.direction == kith_engine::Direction::Incoming);
-        incoming.map(|m| String::from_utf8_lossy(&m.body).into_owned()).collect()
-    }
-
-    /// How many of the own messages to `to` are delivered.
-    pub(crate) fn delivered(&self, from: usize, to: usize) -> usize {
-        let history = self.devices[from].disk.history(self.devices[to].id);
-        let delivered = |m: &&kith_engine::MessageRecord| {
-            m.direction == kith_engine::Direction::Outgoing && m.state == MessageState::Delivered
-        };
-        history.into_iter().filter(delivered).count()
-    }
-
-    /// How many own messages to `to` still wait.
-    pub(crate) fn queued(&self, from: usize, to: usize) -> usize {
-        let history = self.devices[from].disk.history(self.devices[to].id);
-        history.into_iter().filter(|m| m.state == MessageState::Queued).count()
-    }
-
-    pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
-        let up = |x: usize, y: usize| {
-            let view = self.devices[x].peers.get(&self.devices[y].id);
-            view.is_some_and(|v| v.link != kith_engine::LinkState::None)
-        };
-        up(a, b) && up(b, a)
-    }
-
-    pub(crate) fn troubles(&self, index: usize) -> Vec<&str> {
-        let trouble = |event: &'_ Event| matches!(event, Event::Trouble { .. });
-        let events = self.devices[index].events.iter().filter(|e| trouble(e));
-        events.filter_map(|e| if let Event::Trouble { text, .. } = e { Some(text.as_str()) } else { None }).collect()
     }
 }

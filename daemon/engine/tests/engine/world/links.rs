@@ -1,0 +1,88 @@
+//! Links between devices: what the network carries once two have found each other.
+
+use kith_engine::{LinkEvent, LinkId, LinkPath, Negotiation};
+
+use super::{Happening, World};
+
+pub(super) struct Link {
+    /// The other end, once an answer was given.
+    pub(super) other: Option<(usize, LinkId)>,
+    pub(super) up: bool,
+}
+
+impl World {
+    /// Ends one link of a device, as a network failure does; both sides notice.
+    pub(crate) fn break_link(&mut self, index: usize) {
+        let Some((&id, _)) = self.devices[index].links.iter().next_back() else { return };
+        let Some(link) = self.devices[index].links.get(&id) else { return };
+        let (other, run) = (link.other, self.devices[index].run);
+        self.tell_other_end(Link { other, up: false });
+        self.push(1, Happening::Link(index, run, id, LinkEvent::Down("the network failed".to_owned())));
+    }
+
+    pub(super) fn tell_other_end(&mut self, link: Link) {
+        let Some((other, other_link)) = link.other else { return };
+        let run = self.devices[other].run;
+        if self.devices[other].links.contains_key(&other_link) {
+            let down = LinkEvent::Down("the other side closed".to_owned());
+            self.push(self.delays.channel_ms, Happening::Link(other, run, other_link, down));
+        }
+    }
+
+    pub(super) fn transmit(&mut self, index: usize, link: LinkId, mut frame: Vec<u8>) {
+        self.frames += 1;
+        assert!(frame.len() <= 16_384, "a channel message is too large");
+        if let Some(tamper) = &mut self.tamper_frame {
+            tamper(&mut frame);
+        }
+        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else {
+            return;
+        };
+        let (other, other_link, run) = (*other, *other_link, self.devices[*other].run);
+        self.push(self.delays.channel_ms, Happening::Frame(other, run, other_link, frame));
+    }
+
+    pub(super) fn negotiate(&mut self, index: usize, link: LinkId, words: Negotiation) {
+        let parse = |sdp: &str| -> Option<(usize, LinkId)> {
+            let (device, link) = sdp.split_once(' ')?;
+            Some((device.parse().ok()?, LinkId(link.parse().ok()?)))
+        };
+        match words {
+            Negotiation::Candidate(_) => {}
+            Negotiation::Offer(sdp) => {
+                let run = self.devices[index].run;
+                if let Some(own) = self.devices[index].links.get_mut(&link) {
+                    own.other = parse(&sdp);
+                    let answer = Negotiation::Answer(format!("{index} {}", link.0));
+                    self.push(0, Happening::Link(index, run, link, LinkEvent::Local(answer)));
+                }
+            }
+            Negotiation::Answer(sdp) => {
+                let Some((other, other_link)) = parse(&sdp) else { return };
+                if let Some(own) = self.devices[index].links.get_mut(&link) {
+                    own.other = Some((other, other_link));
+                }
+                for (device, own, remote) in [(index, link, (other, other_link)), (other, other_link, (index, link))] {
+                    self.bring_up(device, own, remote);
+                }
+            }
+        }
+    }
+
+    fn bring_up(&mut self, index: usize, link: LinkId, remote: (usize, LinkId)) {
+        let run = self.devices[index].run;
+        let swapped = self.swap_fingerprints;
+        let Some(own) = self.devices[index].links.get_mut(&link) else { return };
+        own.up = true;
+        let fingerprint = |device: usize, link: LinkId| {
+            let mut bytes = [device as u8; 32];
+            bytes[..8].copy_from_slice(&link.0.to_be_bytes());
+            bytes
+        };
+        let mut remote_fingerprint = fingerprint(remote.0, remote.1);
+        remote_fingerprint[31] ^= u8::from(swapped);
+        let up =
+            LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
+        self.push(self.delays.channel_ms, Happening::Link(index, run, link, up));
+    }
+}
