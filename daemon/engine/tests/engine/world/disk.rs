@@ -96,6 +96,11 @@ impl Disk {
         self.conversations.get(&peer).map(|c| c.messages.values().collect()).unwrap_or_default()
     }
 
+    /// How many messages to this peer wait. Their own records say the same.
+    pub(crate) fn waiting(&self, peer: ClientId) -> usize {
+        self.conversations.get(&peer).map_or(0, |conversation| conversation.outbox.len())
+    }
+
     pub(crate) fn cursor(&self, consumer: &str) -> u64 {
         self.cursors.get(consumer).copied().unwrap_or(0)
     }

@@ -4,19 +4,27 @@ use kith_engine::{LinkEvent, LinkId, LinkPath, Negotiation};
 
 use super::{Happening, World};
 
+#[derive(Clone, Copy, Default)]
 pub(super) struct Link {
     /// The other end, once an answer was given.
-    pub(super) other: Option<(usize, LinkId)>,
-    pub(super) up: bool,
+    other: Option<(usize, LinkId)>,
+    up: bool,
+    /// When the latest frame arrives: none overtakes another.
+    arrives_ms: u64,
 }
 
 impl World {
-    /// Ends one link of a device, as a network failure does; both sides notice.
+    /// Ends a device's newest link, as a network failure does; both sides notice.
     pub(crate) fn break_link(&mut self, index: usize) {
-        let Some((&id, _)) = self.devices[index].links.iter().next_back() else { return };
-        let Some(link) = self.devices[index].links.get(&id) else { return };
-        let (other, run) = (link.other, self.devices[index].run);
-        self.tell_other_end(Link { other, up: false });
+        let newest = self.devices[index].links.keys().next_back().copied();
+        newest.into_iter().for_each(|link| self.fail_link(index, link));
+    }
+
+    fn fail_link(&mut self, index: usize, id: LinkId) {
+        let Some(link) = self.devices[index].links.get_mut(&id) else { return };
+        link.up = false;
+        let (link, run) = (*link, self.devices[index].run);
+        self.tell_other_end(link);
         self.push(1, Happening::Link(index, run, id, LinkEvent::Down("the network failed".to_owned())));
     }
 
@@ -35,11 +43,16 @@ impl World {
         if let Some(tamper) = &mut self.tamper_frame {
             tamper(&mut frame);
         }
-        let Some(Link { other: Some((other, other_link)), up: true }) = self.devices[index].links.get(&link) else {
-            return;
-        };
-        let (other, other_link, run) = (*other, *other_link, self.devices[*other].run);
-        self.push(self.delays.channel_ms, Happening::Frame(other, run, other_link, frame));
+        if self.chance(self.faults.frame_lost) {
+            return self.fail_link(index, link);
+        }
+        let earliest_ms = self.boot_ms + self.delays.channel_ms;
+        let Some(link) = self.devices[index].links.get_mut(&link).filter(|link| link.up) else { return };
+        let Some((other, other_link)) = link.other else { return };
+        link.arrives_ms = link.arrives_ms.max(earliest_ms);
+        let delay_ms = link.arrives_ms - self.boot_ms;
+        let run = self.devices[other].run;
+        self.push(delay_ms, Happening::Frame(other, run, other_link, frame));
     }
 
     pub(super) fn negotiate(&mut self, index: usize, link: LinkId, words: Negotiation) {

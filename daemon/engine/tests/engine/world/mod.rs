@@ -63,6 +63,8 @@ pub(crate) struct Device {
     pub(crate) reaches_server: bool,
     logged_in: bool,
     links: BTreeMap<LinkId, Link>,
+    /// When the disk has done what it was asked for: commits end in their order.
+    disk_busy_until_ms: u64,
 }
 
 impl Device {
@@ -82,6 +84,7 @@ impl Device {
             reaches_server: true,
             logged_in: false,
             links: BTreeMap::new(),
+            disk_busy_until_ms: 0,
         }
     }
 }
@@ -171,19 +174,45 @@ impl World {
 
     /// Two devices that are paired and connected; the lower client id first.
     pub(crate) fn paired(seed: u64) -> Self {
-        let mut world = Self::new(seed, 2);
+        Self::acquainted(seed, 2)
+    }
+
+    /// Devices of which each is paired and connected with each other; lower client ids first.
+    pub(crate) fn acquainted(seed: u64, count: usize) -> Self {
+        let mut world = Self::new(seed, count);
         world.devices.sort_by_key(|d| d.id);
         // The order of the queue names devices by their place: begin again with the right one.
         world.queue.clear();
-        for index in 0..2 {
+        for index in 0..count {
             world.crash(index);
             world.start(index);
         }
-        world.pair(0, 1);
-        assert!(world.run_while(60_000, |w| !w.connected(0, 1)), "no session");
+        for one in 0..count {
+            for other in one + 1..count {
+                world.pair(one, other);
+                assert!(world.run_while(60_000, |w| !w.connected(one, other)), "no session");
+            }
+        }
         // What the pairing wrote reaches the disks.
         world.run_for(100);
         world
+    }
+
+    fn write_some(&mut self, index: usize) {
+        let run = self.devices[index].run;
+        let mut under_way = Vec::new();
+        for happening in self.queue.values() {
+            if let Happening::Committed(device, of_run, commit) = happening
+                && (*device, *of_run) == (index, run)
+            {
+                under_way.push(commit.ops.clone());
+            }
+        }
+        let written = self.faults_below(under_way.len() + 1);
+        for ops in under_way.iter().take(written) {
+            // Whether there was room for it is told to nobody.
+            let _ = self.devices[index].disk.commit(ops);
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -201,8 +230,10 @@ impl World {
         self.push(self.delays.signal_ms, Happening::Login(index, run));
     }
 
-    /// Ends a device as a power cut does: nothing under way is finished.
+    /// Ends a device as a power cut does. Of what it was writing, the disk has the first few commits or none;
+    /// the device never learns which.
     pub(crate) fn crash(&mut self, index: usize) {
+        self.write_some(index);
         let device = &mut self.devices[index];
         device.engine = None;
         device.disk.lose_power();
@@ -214,6 +245,14 @@ impl World {
         for link in links.into_values() {
             self.tell_other_end(link);
         }
+    }
+
+    /// After what the disk was asked for before.
+    fn push_disk(&mut self, index: usize, happening: Happening) {
+        let device = &mut self.devices[index];
+        device.disk_busy_until_ms = device.disk_busy_until_ms.max(self.boot_ms + self.delays.disk_ms);
+        let delay_ms = device.disk_busy_until_ms - self.boot_ms;
+        self.push(delay_ms, happening);
     }
 
     fn push(&mut self, delay_ms: u64, happening: Happening) {
@@ -318,8 +357,8 @@ impl World {
             // An effect that was polled may be the last thing a device does.
             let last = self.chance(self.faults.crash_after_effect);
             match effect {
-                Effect::Commit(commit) => self.push(self.delays.disk_ms, Happening::Committed(index, run, commit)),
-                Effect::Load(id, load) => self.push(self.delays.disk_ms, Happening::Loaded(index, run, id, load)),
+                Effect::Commit(commit) => self.push_disk(index, Happening::Committed(index, run, commit)),
+                Effect::Load(id, load) => self.push_disk(index, Happening::Loaded(index, run, id, load)),
                 Effect::Signal(signal @ SignalOut::Relay { .. }) => {
                     self.push_signal(Happening::ToServer(index, run, signal))
                 }
@@ -327,7 +366,7 @@ impl World {
                 Effect::Transmit(link, frame) => self.transmit(index, link, frame),
                 Effect::OpenLink { link, role, .. } => {
                     self.links_opened += 1;
-                    self.devices[index].links.insert(link, Link { other: None, up: false });
+                    self.devices[index].links.insert(link, Link::default());
                     if role == LinkRole::Offerer {
                         let offer = Negotiation::Offer(format!("{index} {}", link.0));
                         self.push(0, Happening::Link(index, run, link, LinkEvent::Local(offer)));

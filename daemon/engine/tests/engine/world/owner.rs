@@ -79,8 +79,7 @@ impl World {
 
     /// How many own messages to `to` still wait.
     pub(crate) fn queued(&self, from: usize, to: usize) -> usize {
-        let history = self.devices[from].disk.history(self.devices[to].id);
-        history.into_iter().filter(|m| m.state == MessageState::Queued).count()
+        self.devices[from].disk.waiting(self.devices[to].id)
     }
 
     pub(crate) fn connected(&self, a: usize, b: usize) -> bool {
