@@ -20,6 +20,7 @@ pub mod invite;
 pub mod noise;
 #[doc(hidden)]
 pub mod primitives;
+pub mod residue;
 pub mod sealed;
 pub mod session;
 pub mod vault;

@@ -1,5 +1,6 @@
 //! `kithd`: the headless messenger.
 
+use std::alloc::System;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use zeroizing_alloc::ZeroAlloc;
 
 /// The Kith daemon: holds this device's identity, its encrypted history and its connections to
 /// peers, and serves them on D-Bus as org.kith.Messenger1. Drive it with kithctl.
@@ -26,6 +28,11 @@ struct Arguments {
     #[arg(long)]
     show_config: bool,
 }
+
+/// Freed memory is overwritten: secrets pass through buffers that are not this program's own, such as those of the
+/// message bus.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

@@ -13,6 +13,7 @@
 mod bus;
 mod device;
 mod latency;
+mod memory;
 mod messenger;
 mod process;
 mod programs;
@@ -23,6 +24,7 @@ mod snapshot;
 pub use bus::{Bus, Policy};
 pub use device::Device;
 pub use latency::{Latencies, Millis};
+pub use memory::{Found, Needles};
 pub use messenger::{Conversation, Messenger, Queued};
 pub use process::{Process, run_to_end, within};
 pub use programs::Programs;

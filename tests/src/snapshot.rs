@@ -20,6 +20,11 @@ impl Snapshot {
         Ok(Self { folder: copy })
     }
 
+    /// Where the copies lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Makes a folder hold these files and no others. The folder itself stays, with its permissions.
     pub(crate) fn put_into(&self, folder: &Path) -> Result<()> {
         for entry in fs::read_dir(folder)? {

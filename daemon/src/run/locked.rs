@@ -5,7 +5,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use super::{Next, entropy, stopped};
+use super::{Next, entropy, stopped, wiped};
 use crate::handle::{Call, CallError, Desk};
 use crate::store::{self, CreateError, Folder, Found, LockedStore, Store, UnlockError};
 use kith_crypto::identity::Identity;
@@ -62,11 +62,11 @@ fn answer(call: Call, folder: &Folder, found: &mut Option<Found>, work: &mut Opt
     match (call, found.take()) {
         (Call::SetUp { secret, display_name, done }, Some(Found::Empty)) => {
             let folder = folder.clone();
-            let task = tokio::task::spawn_blocking(move || set_up(&folder, &secret, display_name));
+            let task = tokio::task::spawn_blocking(move || wiped(|| set_up(&folder, &secret, display_name)));
             *work = Some(Work { task, done });
         }
         (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
-            let task = tokio::task::spawn_blocking(move || unlock(store, &secret));
+            let task = tokio::task::spawn_blocking(move || wiped(|| unlock(store, &secret)));
             *work = Some(Work { task, done });
         }
         (call, kept) => {

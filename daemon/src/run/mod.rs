@@ -8,6 +8,7 @@ mod ready;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use kith_crypto::residue;
 use tokio::sync::watch;
 
 use crate::config::{Config, Link, Signaling};
@@ -109,6 +110,14 @@ fn status(found: &Found) -> Status {
         Found::Empty => Status { state: DaemonState::NeedsSetUp, client_id: None },
         Found::Locked(store) => Status { state: DaemonState::Locked, client_id: Some(store.client_id()) },
     }
+}
+
+/// Overwritten of a thread's stack of 2 MiB after work with keys.
+const THREAD_STACK_BYTES: usize = 512 * 1024;
+
+/// Does on a thread of its own what uses keys, and leaves none of them on that thread's stack, which lives on.
+pub(crate) fn wiped<T>(work: impl FnOnce() -> T) -> T {
+    residue::wiped::<THREAD_STACK_BYTES, T>(work)
 }
 
 /// Completes when the program is to end.

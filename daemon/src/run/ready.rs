@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kith_crypto::identity::ClientId;
+use kith_crypto::{identity::ClientId, residue};
 use kith_engine::{
     CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Reply, Request, RequestId, Signal,
     SignalingState,
@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::clock::now;
-use super::{Next, Settings, entropy, publish, stopped};
+use super::{Next, Settings, entropy, publish, stopped, wiped};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
@@ -23,6 +23,9 @@ use crate::store::{self, Folder, Reader, Store, Writer};
 const READS_MAX: usize = 4;
 /// Results of loads that wait for the loop: one per peer and a few repeats.
 const LOADS_MAX: usize = 256;
+
+/// Overwritten of the stack after each input: handshakes go deepest, and an optimized build needs a fraction of it.
+const STACK_BYTES: usize = 64 * 1024;
 
 struct Ready<'a> {
     engine: Engine,
@@ -65,7 +68,6 @@ pub(super) async fn run(
     stop: &mut watch::Receiver<bool>,
 ) -> Next {
     let (identity, stored, writer, reader) = store.into_parts();
-    let identity = Arc::new(identity);
     let client_id = identity.client_id();
     let (server, signals) = connect(settings, &identity);
     let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
@@ -147,6 +149,7 @@ impl Ready<'_> {
     ) -> Option<oneshot::Sender<Result<(), CallError>>> {
         loop {
             self.perform();
+            residue::wipe::<STACK_BYTES>();
             let timeout = self.engine.poll_timeout().map(|at| at.saturating_sub(now().boot_ms));
             if timeout == Some(0) {
                 // Before the next input, however many of them wait.
@@ -181,7 +184,7 @@ impl Ready<'_> {
         drop(self.links);
         let writer = self.writer;
         // The queue's last commits and an fsync.
-        if let Err(error) = tokio::task::spawn_blocking(move || writer.close()).await {
+        if let Err(error) = tokio::task::spawn_blocking(move || wiped(|| writer.close())).await {
             warn!(%error, "the store's writer ended badly");
         }
     }
@@ -209,7 +212,7 @@ impl Ready<'_> {
         tokio::spawn(async move {
             // The semaphore is never closed.
             let Ok(_permit) = reads.acquire().await else { return };
-            let rows = tokio::task::spawn_blocking(move || reader.read(read)).await;
+            let rows = tokio::task::spawn_blocking(move || wiped(|| reader.read(read))).await;
             let rows = match rows {
                 Ok(rows) => rows.map_err(CallError::from),
                 Err(_) => Err(CallError::Stopping),
@@ -240,7 +243,7 @@ impl Ready<'_> {
             Effect::Load(id, load) => {
                 let (reader, results) = (self.reader.clone(), self.loaded_in.clone());
                 tokio::spawn(async move {
-                    let loaded = tokio::task::spawn_blocking(move || reader.load(load)).await;
+                    let loaded = tokio::task::spawn_blocking(move || wiped(|| reader.load(load))).await;
                     let loaded = loaded.unwrap_or_else(|error| Loaded::Failed(error.to_string()));
                     // The loop may have ended.
                     let _ = results.send((id, loaded)).await;

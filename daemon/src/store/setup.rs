@@ -88,7 +88,7 @@ pub struct LockedStore {
 
 /// An open store, to be taken apart into what the loop, the engine and the readers need.
 pub struct Store {
-    identity: Identity,
+    identity: Arc<Identity>,
     state: StoredState,
     writer: Writer,
     reader: Reader,
@@ -174,7 +174,7 @@ impl LockedStore {
     pub(super) fn open_with(&self, custody: &Custody) -> Result<Store, UnlockError> {
         let (identity, state, door, sealer) = self.open_door(custody)?;
         let writer = Writer::start(door.clone(), sealer).map_err(|error| UnlockError::Failed(error.to_string()))?;
-        Ok(Store { identity, state, writer, reader: Reader::new(door) })
+        Ok(Store { identity: Arc::new(identity), state, writer, reader: Reader::new(door) })
     }
 
     /// The open database with all keys, before there is a writer thread.
@@ -194,7 +194,7 @@ impl LockedStore {
 
 impl Store {
     /// The identity, what the engine starts with, and the two sides of the store.
-    pub fn into_parts(self) -> (Identity, StoredState, Writer, Reader) {
+    pub fn into_parts(self) -> (Arc<Identity>, StoredState, Writer, Reader) {
         let Self { identity, state, writer, reader } = self;
         (identity, state, writer, reader)
     }

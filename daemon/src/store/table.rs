@@ -101,12 +101,12 @@ impl fmt::Display for Table {
     }
 }
 
-/// The keys of each table.
-pub(super) struct Keys([TableKey; Table::ALL.len()]);
+/// The keys of each table. They stay where they are: what is moved leaves a copy behind.
+pub(super) struct Keys(Box<[TableKey; Table::ALL.len()]>);
 
 impl Keys {
     pub(super) fn derive(store: &StoreKeys, client_id: &ClientId) -> Self {
-        Self(Table::ALL.map(|table| store.table(client_id, table.name())))
+        Self(Box::new(Table::ALL.map(|table| store.table(client_id, table.name()))))
     }
 
     pub(super) fn of(&self, table: Table) -> &TableKey {

@@ -9,6 +9,7 @@ use kith_engine::{Commit, CommitError, CommitId};
 use tokio::sync::mpsc;
 
 use super::{disk::Door, group::GroupCommit, keyholder::Keyholder, orders::Order, value::Sealer};
+use crate::run::wiped;
 
 /// Commits that are submitted and whose completion has not been taken. The engine sends and
 /// receives at most 64 unacknowledged messages per session, so this serves sixteen peers that all
@@ -51,7 +52,8 @@ impl Writer {
         let (queue, orders) = mpsc::channel(COMMITS_MAX + ORDERS_MAX);
         let (completed, completions) = mpsc::channel(COMMITS_MAX);
         let group = GroupCommit::new(door.clone(), sealer);
-        let thread = thread::Builder::new().name("kith-store".to_owned()).spawn(|| work(group, orders, completed))?;
+        let thread =
+            thread::Builder::new().name("kith-store".to_owned()).spawn(|| wiped(|| work(group, orders, completed)))?;
         Ok(Self { door, queue, completions, pending: 0, thread })
     }
 
@@ -112,9 +114,9 @@ fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mp
             batch.push(commit);
             next = if batch.len() < BATCH_COMMITS_MAX { orders.try_recv().ok() } else { None };
         }
-        write(&mut group, &mut batch, &completed);
+        wiped(|| write(&mut group, &mut batch, &completed));
         match next {
-            Some(Order::Header(custody, done)) => drop(done.send(group.put_header(*custody))),
+            Some(Order::Header(custody, done)) => drop(done.send(wiped(|| group.put_header(*custody)))),
             Some(Order::Commit(_)) | None => {}
         }
     }

@@ -1,5 +1,6 @@
 //! What takes its time: outages, and everything that is repeated in a soak.
 
+mod memory;
 mod outage;
 mod secrecy;
 mod start_order;
