@@ -25,6 +25,8 @@ pub(super) enum Failure {
     SetupTimeout,
     #[error("no path between the two devices was found")]
     NoPath,
+    #[error("no direct path between the two devices was found, and the relay refused this device or is unreachable")]
+    NoPathNorRelay,
     #[error("the two devices could not agree on encryption")]
     Encryption,
     #[error("the other side proved no certificate")]

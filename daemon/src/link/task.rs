@@ -172,6 +172,18 @@ struct OwnCandidates {
     ended: bool,
 }
 
+impl OwnCandidates {
+    /// The library reports a refused TURN login to nobody; what is missing at the end tells.
+    fn lack_relay(&self) -> bool {
+        self.relay_configured && !self.relayed
+    }
+
+    /// Why no path was found.
+    fn no_path(&self, otherwise: Failure) -> Failure {
+        if self.lack_relay() { Failure::NoPathNorRelay } else { otherwise }
+    }
+}
+
 impl Task {
     fn new(order: Order) -> Task {
         Task {
@@ -328,19 +340,21 @@ impl Task {
             }
             Happening::EndOfCandidates => self.end_candidates()?,
             Happening::PathFound => self.look_at_path().await,
-            Happening::Failed => return Err(why_failed(self.connection.as_ref(), self.path.is_some()).await),
+            Happening::Failed => {
+                let no_path = self.own.no_path(Failure::NoPath);
+                return Err(why_failed(self.connection.as_ref(), self.path.is_some(), no_path).await);
+            }
             Happening::Channel(channel) => self.handle_channel(channel).await?,
             Happening::DriverEnded => return Err(Failure::Broken),
         }
         Ok(())
     }
 
-    /// The library reports a refused TURN login to nobody; what is missing here tells.
     fn end_candidates(&mut self) -> Result<(), Failure> {
         if std::mem::replace(&mut self.own.ended, true) {
             return Ok(());
         }
-        if self.own.relay_configured && !self.own.relayed {
+        if self.own.lack_relay() {
             if self.relay_only {
                 return Err(Failure::RelayUnavailable);
             }
@@ -449,7 +463,7 @@ impl Task {
         } else if !self.described {
             Failure::NoAnswer
         } else {
-            Failure::SetupTimeout
+            self.own.no_path(Failure::SetupTimeout)
         }
     }
 
@@ -468,11 +482,11 @@ impl Task {
     }
 }
 
-async fn why_failed(connection: Option<&Connection>, up: bool) -> Failure {
+async fn why_failed(connection: Option<&Connection>, up: bool, no_path: Failure) -> Failure {
     match connection {
         Some(connection) if connection.encryption_failed().await => Failure::Encryption,
         _ if up => Failure::Lost,
-        _ => Failure::NoPath,
+        _ => no_path,
     }
 }
 
