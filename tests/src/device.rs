@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Bus, Messenger, Policy, Process, Programs, Secret, Snapshot, run_to_end};
+use crate::{Bus, Host, Messenger, Place, Policy, Process, Programs, Secret, Snapshot, run_to_end};
 
 /// How long a command may take; pairing goes through the server and both daemons.
 const COMMAND_MAX: Duration = Duration::from_secs(60);
@@ -18,10 +18,50 @@ const DATA: &str = "data";
 /// What devices log here: debug, so that the search for secrets in it sees as much as an operator can.
 const LOG: &str = "debug";
 
+/// Where a device is and what it reaches.
+#[derive(Clone, Debug)]
+pub struct Location {
+    /// The host that its daemon runs on.
+    pub place: Place,
+    /// Its signaling server.
+    pub server_url: String,
+    /// The addresses that its links use; empty means all but loopback.
+    pub link_addresses: Vec<String>,
+    /// Use no direct path.
+    pub relay_only: bool,
+    /// What it logs, in directives.
+    pub log: String,
+}
+
+impl Location {
+    /// On this machine.
+    pub fn loopback(server_url: &str) -> Self {
+        Self {
+            place: Place::Here,
+            server_url: server_url.to_owned(),
+            link_addresses: vec!["127.0.0.1".to_owned()],
+            relay_only: false,
+            log: LOG.to_owned(),
+        }
+    }
+
+    /// On a host of a test's own network.
+    pub fn host(host: &Host, server_url: &str) -> Self {
+        Self {
+            place: Place::Host(host.namespace().to_owned()),
+            server_url: server_url.to_owned(),
+            link_addresses: Vec::new(),
+            relay_only: false,
+            log: LOG.to_owned(),
+        }
+    }
+}
+
 /// A device with its owner's secret.
 #[derive(Debug)]
 pub struct Device {
     name: String,
+    place: Place,
     secret: Secret,
     process: Option<Process>,
     bus: Bus,
@@ -31,12 +71,12 @@ pub struct Device {
 impl Device {
     /// A device that is set up and running.
     pub async fn start(name: &str, server_url: &str) -> Result<Self> {
-        Self::start_logging(name, server_url, LOG).await
+        Self::start_at(name, &Location::loopback(server_url)).await
     }
 
-    /// The same, with other directives of what it logs.
-    pub async fn start_logging(name: &str, server_url: &str, log: &str) -> Result<Self> {
-        let mut device = Self::prepare_logging(name, server_url, log)?;
+    /// A device that is set up and running somewhere.
+    pub async fn start_at(name: &str, location: &Location) -> Result<Self> {
+        let mut device = Self::prepare_at(name, location)?;
         device.bus.run().await?;
         device.run()?;
         device.messenger().await?;
@@ -46,21 +86,30 @@ impl Device {
 
     /// A device of which nothing runs yet, neither the bus nor the daemon.
     pub fn prepare(name: &str, server_url: &str) -> Result<Self> {
-        Self::prepare_logging(name, server_url, LOG)
+        Self::prepare_at(name, &Location::loopback(server_url))
     }
 
-    fn prepare_logging(name: &str, server_url: &str, log: &str) -> Result<Self> {
+    /// The same, somewhere.
+    pub fn prepare_at(name: &str, location: &Location) -> Result<Self> {
         let bus = Bus::prepare(&Policy::Open)?;
         let folder = tempfile::Builder::new().prefix(&format!("kith-{name}-")).tempdir()?;
-        std::fs::write(configuration_file(folder.path()), configuration(folder.path(), &bus, server_url, log))?;
-        Ok(Self { name: name.to_owned(), secret: Secret::random()?, process: None, bus, folder })
+        std::fs::write(configuration_file(folder.path()), configuration(folder.path(), &bus, location))?;
+        Ok(Self {
+            name: name.to_owned(),
+            place: location.place.clone(),
+            secret: Secret::random()?,
+            process: None,
+            bus,
+            folder,
+        })
     }
 
     /// Runs the daemon. It waits by itself for its bus and its server.
     pub fn run(&mut self) -> Result<()> {
         let file = configuration_file(self.folder.path());
         let args = ["--config", &file.display().to_string()];
-        let process = Process::start("kithd", &Programs::locate()?.path("kithd"), &args, self.folder.path())?;
+        let program = Programs::locate()?.path("kithd");
+        let process = Process::start_at(&self.place, "kithd", &program, &args, self.folder.path())?;
         self.process = Some(process);
         Ok(())
     }
@@ -190,16 +239,22 @@ fn configuration_file(folder: &Path) -> PathBuf {
     folder.join("kithd.toml")
 }
 
-fn configuration(folder: &Path, bus: &Bus, server_url: &str, log: &str) -> String {
+fn configuration(folder: &Path, bus: &Bus, location: &Location) -> String {
     format!(
         "data_dir = \"{}\"\n\
          bus = \"{}\"\n\
-         log = \"{log}\"\n\
+         log = \"{}\"\n\
          [signaling]\n\
-         url = \"{server_url}\"\n\
+         url = \"{}\"\n\
+         allow_plain = true\n\
          [link]\n\
-         addresses = [\"127.0.0.1\"]\n",
+         addresses = {:?}\n\
+         relay_only = {}\n",
         folder.join(DATA).display(),
         bus.address(),
+        location.log,
+        location.server_url,
+        location.link_addresses,
+        location.relay_only,
     )
 }

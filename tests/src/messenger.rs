@@ -189,6 +189,16 @@ impl Conversation {
         Ok(self.peer.link().await?)
     }
 
+    /// Waits for the next sentence about what goes wrong with the peer.
+    pub async fn next_trouble(&self) -> Result<String> {
+        within(DELIVERY_MAX, "a sentence about what goes wrong", async {
+            let mut sentences = self.peer.receive_trouble().await?;
+            let signal = sentences.next().await.context("the bus closed the connection")?;
+            Ok(signal.args()?.text().to_string())
+        })
+        .await
+    }
+
     /// Sends a text; returns when it is queued, on this device's disk.
     pub async fn send(&self, text: &str) -> Result<Queued> {
         let id = self.proxy.send("text/plain", text.as_bytes(), &SendOptions::default()).await?;

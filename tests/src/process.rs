@@ -20,6 +20,26 @@ const END_MAX: Duration = Duration::from_secs(10);
 /// Lines of output that may wait to be read here; the file has them all.
 const LINES_MAX: usize = 4096;
 
+/// On which host a program runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine, over its loopback.
+    #[default]
+    Here,
+    /// On a host of a test's own network, by the name of its namespace.
+    Host(String),
+}
+
+impl Place {
+    /// What stands before a command so that it runs there; it becomes the command.
+    fn prefix(&self) -> Vec<&str> {
+        match self {
+            Self::Here => Vec::new(),
+            Self::Host(namespace) => vec!["ip", "netns", "exec", namespace],
+        }
+    }
+}
+
 /// A running program. Its output is in files; lines of standard output can be waited for.
 #[derive(Debug)]
 pub struct Process {
@@ -39,6 +59,11 @@ impl Process {
     /// The program leads a process group of its own, so that Ctrl-C reaches its owner only, and is
     /// ended by the kernel should the owner die without a word.
     pub fn start(name: &str, program: &Path, args: &[&str], folder: &Path) -> Result<Self> {
+        Self::start_at(&Place::Here, name, program, args, folder)
+    }
+
+    /// Starts a program on a host, see [`Process::start`].
+    pub fn start_at(place: &Place, name: &str, program: &Path, args: &[&str], folder: &Path) -> Result<Self> {
         let append = |ending: &str| {
             let path = folder.join(format!("{name}.{ending}"));
             File::options().create(true).append(true).open(path)
@@ -46,6 +71,7 @@ impl Process {
         let errors = folder.join(format!("{name}.err"));
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "--"])
+            .args(place.prefix())
             .arg(program)
             .args(args)
             .process_group(0)

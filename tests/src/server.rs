@@ -1,15 +1,20 @@
 //! A signaling server on a port of its own.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::{Process, Programs};
+use crate::{Internet, Place, Process, Programs, Relay};
 
 /// How long the server may take to start.
 const START_MAX: Duration = Duration::from_secs(10);
+
+/// The port of a server that has a host of its own: its name, with the port, is configured before it
+/// listens.
+const PUBLIC_PORT: u16 = 8080;
 
 /// What the server says it logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +25,18 @@ pub enum Logging {
     Debug,
 }
 
+/// Where a server listens and what it tells devices of.
+#[derive(Debug)]
+struct Seat {
+    place: Place,
+    ip: IpAddr,
+    ice: String,
+}
+
 /// A signaling server. Stopped and run again, it listens on the same port.
 #[derive(Debug)]
 pub struct Server {
+    seat: Seat,
     port: u16,
     process: Option<Process>,
     folder: TempDir,
@@ -31,8 +45,24 @@ pub struct Server {
 impl Server {
     /// A running server.
     pub async fn start(logging: Logging) -> Result<Self> {
+        let seat = Seat { place: Place::Here, ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ice: String::new() };
+        Self::start_at(seat, 0, logging).await
+    }
+
+    /// A running server in a public network, which tells devices of its relay.
+    pub async fn start_public(internet: &Internet, relay: &Relay, logging: Logging) -> Result<Self> {
+        let url = relay.url();
+        let ice = format!(
+            "[ice]\nstun = [\"stun:{url}\"]\nturn = [\"turn:{url}\"]\nturn_secret_file = \"{}\"\nlifetime_s = 600\n",
+            relay.secret_file().display(),
+        );
+        let place = Place::Host(internet.public().namespace().to_owned());
+        Self::start_at(Seat { place, ip: IpAddr::V4(Internet::SERVER), ice }, PUBLIC_PORT, logging).await
+    }
+
+    async fn start_at(seat: Seat, port: u16, logging: Logging) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kith-server-").tempdir()?;
-        let mut server = Self { port: 0, process: None, folder };
+        let mut server = Self { seat, port, process: None, folder };
         server.run(logging).await?;
         Ok(server)
     }
@@ -42,8 +72,8 @@ impl Server {
         let file = self.configure(logging)?;
         let program = Programs::locate()?.path("kith-signal");
         let args = ["--config", &file.display().to_string()];
-        let mut process = Process::start("kith-signal", &program, &args, self.folder.path())?;
-        let port = process.wait_for_line("listening on 127.0.0.1:", START_MAX).await?;
+        let mut process = Process::start_at(&self.seat.place, "kith-signal", &program, &args, self.folder.path())?;
+        let port = process.wait_for_line(&format!("listening on {}:", self.seat.ip), START_MAX).await?;
         self.port = port.trim().parse().with_context(|| format!("`{port}` is not a port"))?;
         self.process = Some(process);
         Ok(())
@@ -58,7 +88,7 @@ impl Server {
 
     fn configure(&self, logging: Logging) -> Result<PathBuf> {
         let file = self.folder.path().join("kith-signal.toml");
-        std::fs::write(&file, configuration(self.port, logging, &self.folder.path().join("log")))?;
+        std::fs::write(&file, configuration(&self.seat, self.port, logging, &self.folder.path().join("log")))?;
         Ok(file)
     }
 
@@ -88,7 +118,7 @@ impl Server {
 
     /// Where devices connect to.
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/", self.port)
+        format!("ws://{}:{}/", self.seat.ip, self.port)
     }
 
     /// The running server, to look at from outside.
@@ -97,14 +127,22 @@ impl Server {
     }
 }
 
-fn configuration(port: u16, logging: Logging, folder: &Path) -> String {
+fn configuration(seat: &Seat, port: u16, logging: Logging, folder: &Path) -> String {
     let mode = match logging {
         Logging::Active => "active",
         Logging::Debug => "debug",
     };
+    let Seat { ip, ice, .. } = seat;
+    let public = if ip.is_loopback() {
+        String::new()
+    } else {
+        format!("allow_plain = true\nserver_names = [\"{ip}:{port}\"]\n")
+    };
     format!(
-        "listen = \"127.0.0.1:{port}\"\n\
-         logging = {{ mode = \"{mode}\", folder = \"{}\", text = \"This server belongs to a test.\" }}\n",
+        "listen = \"{ip}:{port}\"\n\
+         {public}\
+         logging = {{ mode = \"{mode}\", folder = \"{}\", text = \"This server belongs to a test.\" }}\n\
+         {ice}",
         folder.display()
     )
 }

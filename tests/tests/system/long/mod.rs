@@ -1,6 +1,7 @@
 //! What takes its time: outages, and everything that is repeated in a soak.
 
 mod memory;
+mod nat;
 mod outage;
 mod secrecy;
 mod start_order;

@@ -9,7 +9,7 @@ use kith_system_tests::{Device, Logging, Process, Programs, Server};
 use tokio::time::sleep;
 
 use super::bare::{ANSWERERS, Channel, Lanes};
-use super::pair::{LOG, Pair};
+use super::pair::{Pair, location};
 use crate::figure::{Figure, Unit};
 use crate::report::Report;
 
@@ -71,12 +71,13 @@ pub(super) async fn measure_after_traffic(report: &mut Report, pair: &Pair) -> R
 pub(super) async fn measure_peers(report: &mut Report) -> Result<()> {
     report.begin("idle, with many peers")?;
     let server = Server::start(Logging::Active).await?;
-    let hub = Device::start_logging("hub", &server.url(), LOG).await?;
+    let location = location(&server);
+    let hub = Device::start_at("hub", &location).await?;
     let task = Task::of(hub.process().context("a running daemon")?);
     let (mut peers, mut resident) = (Vec::new(), Vec::new());
     for count in PEERS {
         while peers.len() < count {
-            let peer = Device::start_logging("peer", &server.url(), LOG).await?;
+            let peer = Device::start_at("peer", &location).await?;
             peer.accept(&hub.invite().await?).await?;
             peers.push(peer);
         }

@@ -5,12 +5,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
 use kith_dbus::{Inbox1Proxy, LinkState};
-use kith_system_tests::{Conversation, Device, Logging, Messenger, Server};
+use kith_system_tests::{Conversation, Device, Location, Logging, Messenger, Server};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// What operators leave in the configuration.
-pub(super) const LOG: &str = "info";
+/// On this machine, logging what a board logs.
+pub(super) fn location(server: &Server) -> Location {
+    Location { log: "info".to_owned(), ..Location::loopback(&server.url()) }
+}
 
 /// Arrivals that may wait to be looked at: more than any run has.
 const ARRIVALS_MAX: usize = 65_536;
@@ -28,8 +30,9 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) async fn start() -> Result<Self> {
         let server = Server::start(Logging::Active).await?;
-        let alice = Device::start_logging("alice", &server.url(), LOG).await?;
-        let bob = Device::start_logging("bob", &server.url(), LOG).await?;
+        let location = location(&server);
+        let alice = Device::start_at("alice", &location).await?;
+        let bob = Device::start_at("bob", &location).await?;
         bob.accept(&alice.invite().await?).await?;
         let mut to_bob = alice.messenger().await?.conversation().await?;
         let at_bob = Arrivals::at(&bob.messenger().await?).await?;

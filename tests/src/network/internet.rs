@@ -1,0 +1,143 @@
+//! A public network with a server and a relay in it, and sites behind routers.
+//!
+//! ```text
+//! public 198.51.100.0/24 ──┬── .10 signaling server, .20 relay (one host)
+//!                          ├── .31 router of site 0 ── LAN 203.0.113.0/27  ── devices .2, .3 …
+//!                          └── .32 router of site 1 ── LAN 203.0.113.32/27 ── devices .34, .35 …
+//! ```
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+
+use super::Host;
+
+/// What a router does with the addresses of its site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nat {
+    /// A port stays the same towards everybody, so that two such sites can reach each other once
+    /// both have sent something (RFC 4787: endpoint-independent mapping).
+    Cone,
+    /// Each destination sees another port, so that only a relay helps.
+    Symmetric,
+}
+
+impl Nat {
+    fn masquerade(self) -> &'static str {
+        match self {
+            Self::Cone => "masquerade",
+            Self::Symmetric => "masquerade fully-random",
+        }
+    }
+}
+
+/// The public network.
+#[derive(Debug)]
+pub struct Internet {
+    public: Host,
+    sites: u8,
+}
+
+/// A router and the hosts behind it.
+#[derive(Debug)]
+pub struct Site {
+    number: u8,
+    router: Host,
+    devices: u8,
+}
+
+/// A gateway that does not exist.
+const NOWHERE: &str = "198.51.100.1";
+const SWITCH: &str = "switch";
+/// A router's interface towards the public network.
+const WAN: &str = "wan";
+
+impl Internet {
+    /// Where the signaling server listens.
+    pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+    /// Where the relay listens, and where it relays.
+    pub const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+
+    /// A public network without sites.
+    pub fn new() -> Result<Self> {
+        let public = Host::new("public")?;
+        public.switch(SWITCH)?;
+        public.address(SWITCH, &format!("{}/24", Self::SERVER))?;
+        public.address(SWITCH, &format!("{}/24", Self::RELAY))?;
+        // The way to the rest of the world, where packets for addresses that do not exist vanish. coturn
+        // gives up an allocation when the system refuses to send at all.
+        public.ip(&["neighbor", "add", NOWHERE, "lladdr", "02:00:00:00:00:01", "dev", SWITCH])?;
+        public.default_route(NOWHERE)?;
+        Ok(Self { public, sites: 0 })
+    }
+
+    /// The host of server and relay.
+    pub fn public(&self) -> &Host {
+        &self.public
+    }
+
+    /// A site whose router lets in only what answers something that went out.
+    pub fn site(&mut self, nat: Nat) -> Result<Site> {
+        let number = self.sites;
+        self.sites += 1;
+        let router = Host::new(&format!("router{number}"))?;
+        let port = format!("site{number}");
+        router.connect(WAN, &self.public, &port)?;
+        self.public.plug(&port, SWITCH)?;
+        router.address(WAN, &format!("198.51.100.{}/24", 31 + number))?;
+        router.switch(SWITCH)?;
+        router.address(SWITCH, &format!("{}/27", lan_address(number, 1)))?;
+        router.set("net.ipv4.ip_forward", "1")?;
+        let masquerade = nat.masquerade();
+        router.filter(&format!(
+            "table ip site {{
+                chain translate {{
+                    type nat hook postrouting priority srcnat;
+                    oifname \"{WAN}\" {masquerade}
+                }}
+                chain forward {{
+                    type filter hook forward priority filter; policy drop;
+                    iifname \"{SWITCH}\" accept
+                    ct state established,related accept
+                }}
+                chain input {{
+                    type filter hook input priority filter; policy drop;
+                    iifname \"{SWITCH}\" accept
+                    ct state established,related accept
+                }}
+            }}"
+        ))?;
+        Ok(Site { number, router, devices: 0 })
+    }
+}
+
+impl Site {
+    /// One more host at this site.
+    pub fn device(&mut self, role: &str) -> Result<Host> {
+        let last = 2 + self.devices;
+        self.devices += 1;
+        let device = Host::new(role)?;
+        let port = format!("device{last}");
+        device.connect("eth0", &self.router, &port)?;
+        self.router.plug(&port, SWITCH)?;
+        device.address("eth0", &format!("{}/27", lan_address(self.number, last)))?;
+        device.default_route(&lan_address(self.number, 1))?;
+        Ok(device)
+    }
+
+    /// From now on the router loses so many of a hundred packets that pass it, each way.
+    pub fn lose(&self, percent: u8) -> Result<()> {
+        self.router.filter(&format!(
+            "table ip weather {{
+                chain forward {{
+                    type filter hook forward priority filter - 1;
+                    numgen random mod 100 < {percent} drop
+                }}
+            }}"
+        ))
+    }
+}
+
+fn lan_address(site: u8, last: u8) -> String {
+    format!("203.0.113.{}", site * 32 + last)
+}
