@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read as _, Write};
 
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::error::CommandError;
 use crate::text;
@@ -69,28 +70,29 @@ impl Console<'_> {
     }
 
     /// A secret: typed without echo, or the whole of standard input without one newline at its end.
-    pub(crate) fn secret(&mut self, prompt: &str, twice: bool) -> Result<String, CommandError> {
+    pub(crate) fn secret(&mut self, prompt: &str, twice: bool) -> Result<Zeroizing<String>, CommandError> {
         if !self.input_is_terminal {
             return self.secret_of_input();
         }
-        let secret = rpassword::prompt_password(prompt)?;
-        if twice && rpassword::prompt_password("The same again: ")? != secret {
+        let secret = Zeroizing::new(rpassword::prompt_password(prompt)?);
+        if twice && Zeroizing::new(rpassword::prompt_password("The same again: ")?) != secret {
             return Err(CommandError::Usage("The two secrets differ: try again.".to_owned()));
         }
         not_empty(secret)
     }
 
-    fn secret_of_input(&mut self) -> Result<String, CommandError> {
-        let bytes = self.all_input(LINE_BYTES_MAX)?;
-        let secret = String::from_utf8(bytes).map_err(|_| {
+    fn secret_of_input(&mut self) -> Result<Zeroizing<String>, CommandError> {
+        let bytes = Zeroizing::new(self.all_input(LINE_BYTES_MAX)?);
+        let secret = std::str::from_utf8(&bytes).map_err(|_| {
             CommandError::Usage("The secret on standard input is not UTF-8: check where it comes from.".to_owned())
         })?;
-        not_empty(secret.strip_suffix('\n').unwrap_or(&secret).to_owned())
+        not_empty(Zeroizing::new(secret.strip_suffix('\n').unwrap_or(secret).to_owned()))
     }
 
     /// All of standard input.
     pub(crate) fn all_input(&mut self, bytes_max: u64) -> Result<Vec<u8>, CommandError> {
-        let mut bytes = Vec::new();
+        // As long as it can get, so that a secret is not left behind where it has grown.
+        let mut bytes = Vec::with_capacity(usize::try_from(bytes_max).unwrap_or_default().saturating_add(1));
         (&mut *self.input).take(bytes_max + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > bytes_max {
             return Err(CommandError::Usage(format!("Standard input is longer than {bytes_max} bytes: shorten it.")));
@@ -119,7 +121,7 @@ impl Console<'_> {
     }
 }
 
-fn not_empty(secret: String) -> Result<String, CommandError> {
+fn not_empty(secret: Zeroizing<String>) -> Result<Zeroizing<String>, CommandError> {
     if secret.is_empty() {
         return Err(CommandError::Usage("The secret is empty: type one, or pass it on standard input.".to_owned()));
     }
@@ -142,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_piped_secret_loses_one_newline_and_nothing_else() {
-        assert_eq!(with_input(b" s p \n\n", false, |c| c.secret("", true)).unwrap(), " s p \n");
-        assert_eq!(with_input(b"s", false, |c| c.secret("", false)).unwrap(), "s");
+        assert_eq!(*with_input(b" s p \n\n", false, |c| c.secret("", true)).unwrap(), " s p \n");
+        assert_eq!(*with_input(b"s", false, |c| c.secret("", false)).unwrap(), "s");
     }
 
     #[test]

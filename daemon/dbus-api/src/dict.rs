@@ -4,14 +4,14 @@ use std::fmt;
 
 use zbus::{DeserializeDict, OwnedObjectPath, SerializeDict, Type};
 
-use crate::{Direction, LoggingMode, MessageState};
+use crate::{Direction, LoggingMode, MessageState, Secret};
 
 /// Options of `Manager1.SetUp`.
 #[derive(Clone, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
 pub struct SetUpOptions {
     /// The secret that will unlock the store, exactly as typed.
-    pub secret: String,
+    pub secret: Secret,
     /// The name that invites carry.
     pub display_name: Option<String>,
 }

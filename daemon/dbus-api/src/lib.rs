@@ -15,6 +15,7 @@ mod dict;
 mod failure;
 mod names;
 mod proxy;
+mod secret;
 mod values;
 mod xml;
 
@@ -29,6 +30,7 @@ pub use proxy::{
     Available, Conversation1Proxy, Finished, Inbox1Proxy, Intruder, Manager1Proxy, Pairing1Proxy, Peer1Proxy,
     StateChanged, StateChangedStream, Task1Proxy, Trouble,
 };
+pub use secret::Secret;
 pub use values::{
     DaemonState, Direction, LinkState, LoggingMode, MessageState, PairingState, Presence, Signaling, TaskKind,
     TaskState, Trust,

@@ -6,7 +6,7 @@ use zbus::{OwnedObjectPath, OwnedVariant, proxy};
 
 use crate::{
     AcceptOptions, DaemonState, InviteOptions, LinkState, MessageState, Notice, PairingState, Presence, Result, Row,
-    SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
+    Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
 };
 
 /// The daemon as a whole.
@@ -20,7 +20,7 @@ pub trait Manager1 {
     fn set_up(&self, options: &SetUpOptions) -> Result<()>;
 
     /// Opens the store.
-    fn unlock(&self, secret: &str) -> Result<()>;
+    fn unlock(&self, secret: &Secret) -> Result<()>;
 
     /// Closes sessions and wipes keys.
     fn lock(&self) -> Result<()>;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use kith_dbus::{AcceptOptions, DaemonState, InviteOptions, Notice, Refusal, SetUpOptions, Signaling};
+use kith_dbus::{AcceptOptions, DaemonState, InviteOptions, Notice, Refusal, Secret, SetUpOptions, Signaling};
 use kith_engine::{Event, Reply, Request};
 use tokio::sync::watch;
 use zbus::object_server::SignalEmitter;
 use zbus::{OwnedObjectPath, interface};
-use zeroize::Zeroizing;
 
 use super::error::{mismatched, refusal};
 use super::map;
@@ -61,14 +60,16 @@ impl Manager {
 #[interface(name = "org.kith.Messenger1.Manager1", introspection_docs = false)]
 impl Manager {
     async fn set_up(&self, options: SetUpOptions) -> Result<(), Refusal> {
-        let secret = Zeroizing::new(options.secret);
-        self.handle.set_up(secret, options.display_name.unwrap_or_default()).await.map_err(refusal)?;
+        self.handle
+            .set_up(options.secret.into_inner(), options.display_name.unwrap_or_default())
+            .await
+            .map_err(refusal)?;
         self.reached(handle::DaemonState::Ready).await;
         Ok(())
     }
 
-    async fn unlock(&self, secret: String) -> Result<(), Refusal> {
-        self.handle.unlock(Zeroizing::new(secret)).await.map_err(refusal)?;
+    async fn unlock(&self, secret: Secret) -> Result<(), Refusal> {
+        self.handle.unlock(secret.into_inner()).await.map_err(refusal)?;
         self.reached(handle::DaemonState::Ready).await;
         Ok(())
     }

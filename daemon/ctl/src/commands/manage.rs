@@ -17,7 +17,7 @@ pub(super) async fn set_up(
     display_name: Option<String>,
 ) -> Result<(), CommandError> {
     let manager = bus::manager(&bus::connect(arguments).await?).await?;
-    let secret = console.secret("A new secret for the store: ", true)?;
+    let secret = console.secret("A new secret for the store: ", true)?.into();
     manager.set_up(&SetUpOptions { secret, display_name }).await?;
     let (state, client_id) = (manager.state().await?, manager.client_id().await?);
     let value = json!({ "state": state.word(), "client_id": client_id });
@@ -27,7 +27,7 @@ pub(super) async fn set_up(
 pub(super) async fn unlock(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
     let manager = bus::manager(&bus::connect(arguments).await?).await?;
     let secret = console.secret("The store's secret: ", false)?;
-    manager.unlock(&secret).await?;
+    manager.unlock(&secret.into()).await?;
     let (state, client_id) = (manager.state().await?, manager.client_id().await?);
     let value = json!({ "state": state.word(), "client_id": client_id });
     console.result(arguments.json, &value, "The messenger is ready.")

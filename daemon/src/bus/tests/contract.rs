@@ -81,7 +81,7 @@ async fn setting_up_makes_the_messenger_ready_before_it_answers() {
         (manager.state().await.unwrap(), manager.client_id().await.unwrap()),
         (Shown::NeedsSetUp, String::new())
     );
-    assert_eq!(refused(manager.unlock(SECRET).await), RefusalName::NotSetUp);
+    assert_eq!(refused(manager.unlock(&SECRET.into()).await), RefusalName::NotSetUp);
     assert_eq!(refused(manager.display_name().await), RefusalName::NotSetUp);
     let options = SetUpOptions { secret: SECRET.into(), display_name: Some("porch".into()) };
     manager.set_up(&options).await.unwrap();
@@ -107,9 +107,9 @@ async fn a_locked_messenger_answers_nothing_but_what_unlocks_it() {
     assert_eq!(refused(manager.accept("kith:gate", &AcceptOptions::default()).await), RefusalName::Locked);
     assert_eq!(refused(stage.inbox().await.fetch("x", 0, 1).await), RefusalName::Locked);
     assert_eq!(refused(stage.inbox().await.ack("x", 0).await), RefusalName::Locked);
-    assert_eq!(refused(manager.unlock("wrong").await), RefusalName::WrongSecret);
-    assert_eq!(refused(manager.unlock("again").await), RefusalName::RateLimited);
-    manager.unlock(SECRET).await.unwrap();
+    assert_eq!(refused(manager.unlock(&"wrong".into()).await), RefusalName::WrongSecret);
+    assert_eq!(refused(manager.unlock(&"again".into()).await), RefusalName::RateLimited);
+    manager.unlock(&SECRET.into()).await.unwrap();
     assert_eq!(stage.paths().await, [map::peer_path(HALL).as_str()]);
     assert_eq!(manager.signaling().await.unwrap(), Signaling::Online);
     let notice = manager.logging_notice().await.unwrap();
@@ -327,7 +327,7 @@ async fn no_broadcast_carries_a_body_an_invite_or_a_secret() {
     let stage = Stage::new(DaemonState::Locked).await;
     let mut signals = stage.signals().await;
     let manager = stage.manager().await;
-    manager.unlock(SECRET).await.unwrap();
+    manager.unlock(&SECRET.into()).await.unwrap();
     let path = manager.invite(&InviteOptions::default()).await.unwrap();
     assert_eq!(stage.pairing(path).await.uri().await.unwrap(), URI);
     let conversation = stage.conversation(HALL).await;

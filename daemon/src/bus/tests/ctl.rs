@@ -321,7 +321,7 @@ async fn watching_without_a_name_begins_now_and_goes_on_after_locking() {
         assert_eq!(lines.next("peer").await["presence"], "offline");
         stage.manager().await.lock().await.unwrap();
         assert_eq!(lines.next("daemon").await["state"], "locked");
-        stage.manager().await.unlock(SECRET).await.unwrap();
+        stage.manager().await.unlock(&SECRET.into()).await.unwrap();
         assert_eq!(lines.next("daemon").await["state"], "ready");
         stage.fake.act(|world| world.receive(HALL, "text/plain", b"after")).await;
         assert_eq!(lines.next("message").await["text"], "after");

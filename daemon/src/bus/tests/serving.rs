@@ -93,7 +93,7 @@ async fn a_store_that_is_locked_and_opened_at_once_shows_only_what_is_new() {
         .await;
     // Settles whatever the loop has said.
     manager.lock().await.unwrap();
-    manager.unlock(fake::SECRET).await.unwrap();
+    manager.unlock(&fake::SECRET.into()).await.unwrap();
     assert_eq!(stage.pairing(old).await.state().await, Err(kith_dbus::Failure::NoObject));
     assert_eq!(stage.paths().await, [map::peer_path(HALL).as_str()]);
 }
