@@ -76,6 +76,15 @@ pub struct Link {
     pub relay_only: bool,
 }
 
+/// The first set-up, by the credential `kith.secret` instead of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SetUp {
+    /// With this name a device that has no identity yet makes one when it starts, under the secret in
+    /// the credential. Without it, set-up waits for a person.
+    pub display_name: Option<String>,
+}
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,6 +99,8 @@ pub struct Config {
     pub signaling: Signaling,
     /// The links.
     pub link: Link,
+    /// The first set-up without a person.
+    pub set_up: SetUp,
 }
 
 impl Default for Config {
@@ -100,6 +111,7 @@ impl Default for Config {
             log: "info".to_owned(),
             signaling: Signaling::default(),
             link: Link::default(),
+            set_up: SetUp::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod bus;
 pub mod config;
+pub mod credential;
 pub mod handle;
 pub mod link;
 pub mod run;

@@ -18,6 +18,9 @@ const DATA: &str = "data";
 /// What devices log here: debug, so that the search for secrets in it sees as much as an operator can.
 const LOG: &str = "debug";
 
+/// The folder below a device's own for what systemd would hand to the daemon.
+const CREDENTIALS: &str = "credentials";
+
 /// Where a device is and what it reaches.
 #[derive(Clone, Debug)]
 pub struct Location {
@@ -107,9 +110,11 @@ impl Device {
     /// Runs the daemon. It waits by itself for its bus and its server.
     pub fn run(&mut self) -> Result<()> {
         let file = configuration_file(self.folder.path());
-        let args = ["--config", &file.display().to_string()];
-        let program = Programs::locate()?.path("kithd");
-        let process = Process::start_at(&self.place, "kithd", &program, &args, self.folder.path())?;
+        let program = Programs::locate()?.path("kithd").display().to_string();
+        // As systemd does, whether there is a credential or not.
+        let credentials = format!("CREDENTIALS_DIRECTORY={}", self.folder.path().join(CREDENTIALS).display());
+        let args = [&credentials, &program, "--config", &file.display().to_string()];
+        let process = Process::start_at(&self.place, "kithd", Path::new("env"), &args, self.folder.path())?;
         self.process = Some(process);
         Ok(())
     }
@@ -160,6 +165,20 @@ impl Device {
         self.unlock().await
     }
 
+    /// Lets the daemon find this secret as its credential from its next start on.
+    pub fn give_credential(&self, secret: &[u8]) -> Result<()> {
+        let folder = self.folder.path().join(CREDENTIALS);
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join("kith.secret"), secret)?)
+    }
+
+    /// Adds to the configuration, for the daemon's next start.
+    pub fn configure(&self, more: &str) -> Result<()> {
+        let file = configuration_file(self.folder.path());
+        let text = std::fs::read_to_string(&file)?;
+        Ok(std::fs::write(file, text + more)?)
+    }
+
     /// Makes the identity.
     pub async fn set_up(&self) -> Result<()> {
         self.kithctl(&["set-up", "--name", &self.name], self.secret.text()).await.map(drop)
@@ -207,6 +226,11 @@ impl Device {
     /// Where it stores what it keeps.
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join(DATA)
+    }
+
+    /// What its daemon is configured with.
+    pub fn configuration_file(&self) -> PathBuf {
+        configuration_file(self.folder.path())
     }
 
     /// Its owner's secret.

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use kith_dbus::{
-    CONVERSATION_INTERFACE, Conversation1Proxy, LinkState, LoggingMode, Manager1Proxy, MessageState, Notice,
-    Peer1Proxy, ROOT_PATH, Row, SERVICE, SendOptions, Signaling, StateChanged,
+    CONVERSATION_INTERFACE, Conversation1Proxy, DaemonState, LinkState, LoggingMode, Manager1Proxy, MessageState,
+    Notice, Peer1Proxy, ROOT_PATH, Row, SERVICE, SendOptions, Signaling, StateChanged,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use zbus::fdo::{DBusProxy, IntrospectableProxy, ObjectManagerProxy};
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath};
+use zbus::wire::Structure;
+use zbus::{Connection, DBusError as _, OwnedObjectPath};
 
 use crate::within;
 
@@ -79,6 +80,41 @@ impl Messenger {
     /// The conversation with the only contact, as soon as there is one.
     pub async fn conversation(&self) -> Result<Conversation> {
         within(SERVICE_MAX, "a contact", self.wait_for_conversation()).await
+    }
+
+    /// Waits until the daemon is in this state.
+    pub async fn wait_until(&self, state: DaemonState) -> Result<()> {
+        within(SERVICE_MAX, state.word(), async {
+            let manager = Manager1Proxy::new(&self.connection).await?;
+            let mut changes = manager.receive_state_changed().await;
+            while manager.state().await? != state {
+                changes.next().await.context("the bus closed the connection")?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Calls a method, whatever it is, for the name of the error that comes back.
+    pub async fn error_of(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        arguments: Option<&Structure<'_>>,
+    ) -> Result<String> {
+        let answer = match arguments {
+            Some(arguments) => {
+                self.connection.call_method(Some(SERVICE), path, Some(interface), method, arguments).await
+            }
+            None => self.connection.call_method(Some(SERVICE), path, Some(interface), method, &()).await,
+        };
+        match answer {
+            Err(zbus::Error::MethodError(name, ..)) => Ok(name.to_string()),
+            Err(zbus::Error::FDO(error)) => Ok(error.name().to_string()),
+            Err(error) => Err(error.into()),
+            Ok(_) => bail!("{interface}.{method} answers"),
+        }
     }
 
     /// Waits until the device is logged in at its server.

@@ -1,41 +1,66 @@
 //! The loop while the store is locked: only set-up and unlocking are answered.
 
+use std::sync::Arc;
+
+use kith_crypto::identity::Identity;
 use kith_engine::{RequestError, checked_name};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::{error, info};
 use zeroize::Zeroizing;
 
-use super::{Next, entropy, stopped, wiped};
+use super::{Next, Start, entropy, stopped, wiped};
 use crate::handle::{Call, CallError, Desk};
-use crate::store::{self, CreateError, Folder, Found, LockedStore, Store, UnlockError};
-use kith_crypto::identity::Identity;
+use crate::store::{self, AttemptError, Attempts, CreateError, Folder, Found, LockedStore, Store, UnlockError};
+
+type Worked = (Found, Result<Box<Store>, CallError>);
 
 /// What works on the blocking pool: deriving a key takes long, on purpose.
 struct Work {
-    task: JoinHandle<(Found, Result<Box<Store>, CallError>)>,
-    done: oneshot::Sender<Result<(), CallError>>,
+    task: JoinHandle<Worked>,
+    asked_by: AskedBy,
 }
 
-pub(super) async fn run(found: Found, folder: &Folder, desk: &mut Desk, stop: &mut watch::Receiver<bool>) -> Next {
-    // `None` while the work has it.
-    let mut found = Some(found);
-    let mut work: Option<Work> = None;
+/// Who is told how it went.
+enum AskedBy {
+    Caller(oneshot::Sender<Result<(), CallError>>),
+    Credential,
+}
+
+struct Locked<'a> {
+    folder: &'a Folder,
+    attempts: &'a Arc<Attempts>,
+    /// `None` while the work has it.
+    found: Option<Found>,
+    work: Option<Work>,
+}
+
+pub(super) async fn run(
+    found: Found,
+    folder: &Folder,
+    attempts: &Arc<Attempts>,
+    start: Option<Start>,
+    desk: &mut Desk,
+    stop: &mut watch::Receiver<bool>,
+) -> Next {
+    let mut locked = Locked { folder, attempts, found: Some(found), work: None };
+    if let Some(start) = start {
+        locked.start(start);
+    }
     loop {
         tokio::select! {
-            call = desk.calls.recv() => match call {
+            // While a secret is being tried, callers wait for the verdict: it may open the store for them.
+            call = desk.calls.recv(), if locked.work.is_none() => match call {
                 None => return Next::Stop,
-                Some(call) => answer(call, folder, &mut found, &mut work),
+                Some(call) => locked.answer(call),
             },
-            (given_back, result) = finished(&mut work) => {
-                let done = work.take().map(|w| w.done);
-                let reply = result.as_ref().map(|_| ()).map_err(Clone::clone);
-                if let Some(done) = done {
-                    // The caller may have gone; the store is open all the same.
-                    let _ = done.send(reply);
+            (found, result) = finished(&mut locked.work) => {
+                if let Some(work) = locked.work.take() {
+                    work.asked_by.tell(&result);
                 }
                 match result {
                     Ok(store) => return Next::Open(store),
-                    Err(_) => found = Some(given_back),
+                    Err(_) => locked.found = Some(found),
                 }
             }
             () = stopped(stop) => return Next::Stop,
@@ -44,7 +69,7 @@ pub(super) async fn run(found: Found, folder: &Folder, desk: &mut Desk, stop: &m
 }
 
 /// The result of the work; never completes while there is none.
-async fn finished(work: &mut Option<Work>) -> (Found, Result<Box<Store>, CallError>) {
+async fn finished(work: &mut Option<Work>) -> Worked {
     match work {
         None => std::future::pending().await,
         Some(work) => match (&mut work.task).await {
@@ -54,25 +79,70 @@ async fn finished(work: &mut Option<Work>) -> (Found, Result<Box<Store>, CallErr
     }
 }
 
-fn answer(call: Call, folder: &Folder, found: &mut Option<Found>, work: &mut Option<Work>) {
-    let refusal = match found {
-        Some(Found::Empty) => CallError::NotSetUp,
-        Some(Found::Locked(_)) | None => CallError::Locked,
-    };
-    match (call, found.take()) {
-        (Call::SetUp { secret, display_name, done }, Some(Found::Empty)) => {
-            let folder = folder.clone();
-            let task = tokio::task::spawn_blocking(move || wiped(|| set_up(&folder, &secret, display_name)));
-            *work = Some(Work { task, done });
+impl AskedBy {
+    fn tell(self, result: &Result<Box<Store>, CallError>) {
+        match (self, result) {
+            // The caller may have gone; the store is open all the same.
+            (Self::Caller(done), result) => drop(done.send(result.as_ref().map(|_| ()).map_err(Clone::clone))),
+            (Self::Credential, Ok(_)) => info!("opened with the credential {}", crate::credential::NAME),
+            (Self::Credential, Err(CallError::WrongSecret)) => error!(
+                "the credential {} does not open the store: put the right secret there and restart kithd, \
+                 or use `kithctl unlock`",
+                crate::credential::NAME
+            ),
+            (Self::Credential, Err(error)) => error!("the credential was of no use: {error}"),
         }
-        (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
-            let task = tokio::task::spawn_blocking(move || wiped(|| unlock(store, &secret)));
-            *work = Some(Work { task, done });
+    }
+}
+
+impl Locked<'_> {
+    /// Does what the credential is for. Only the system's owner can put one there, so it is neither
+    /// slowed down nor counted: a guesser on the bus must not keep a device from starting.
+    fn start(&mut self, start: Start) {
+        let folder = self.folder.clone();
+        match (self.found.take(), start.set_up_name) {
+            (Some(Found::Empty), Some(name)) => {
+                self.begin(AskedBy::Credential, move || set_up(&folder, &start.secret, &name));
+            }
+            (Some(Found::Locked(store)), _) => {
+                self.begin(AskedBy::Credential, move || {
+                    let result = open(&store, &start.secret);
+                    (Found::Locked(store), result)
+                });
+            }
+            (found, _) => {
+                info!("there is a credential and no identity yet: set `set_up.display_name`, or use `kithctl set-up`");
+                self.found = found;
+            }
         }
-        (call, kept) => {
-            *found = kept;
-            refuse(call, refusal);
+    }
+
+    fn answer(&mut self, call: Call) {
+        let refusal = match self.found {
+            Some(Found::Empty) => CallError::NotSetUp,
+            Some(Found::Locked(_)) | None => CallError::Locked,
+        };
+        match (call, self.found.take()) {
+            (Call::SetUp { secret, display_name, done }, Some(Found::Empty)) => {
+                let folder = self.folder.clone();
+                self.begin(AskedBy::Caller(done), move || set_up(&folder, &secret, &display_name));
+            }
+            (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
+                let attempts = self.attempts.clone();
+                self.begin(AskedBy::Caller(done), move || {
+                    let result = unlock(&store, &attempts, &secret);
+                    (Found::Locked(store), result)
+                });
+            }
+            (call, kept) => {
+                self.found = kept;
+                refuse(call, refusal);
+            }
         }
+    }
+
+    fn begin(&mut self, asked_by: AskedBy, work: impl FnOnce() -> Worked + Send + 'static) {
+        self.work = Some(Work { task: tokio::task::spawn_blocking(move || wiped(work)), asked_by });
     }
 }
 
@@ -88,8 +158,8 @@ fn refuse(call: Call, refusal: CallError) {
     }
 }
 
-fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: String) -> (Found, Result<Box<Store>, CallError>) {
-    (Found::Empty, made(folder, secret, &display_name))
+fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Worked {
+    (Found::Empty, made(folder, secret, display_name))
 }
 
 fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Result<Box<Store>, CallError> {
@@ -105,10 +175,30 @@ fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Resu
     })
 }
 
-fn unlock(locked: LockedStore, secret: &Zeroizing<String>) -> (Found, Result<Box<Store>, CallError>) {
-    let result = locked.unlock(secret.as_bytes()).map(Box::new).map_err(|error| match error {
+/// Opens the store with a secret that anybody may have typed.
+fn unlock(store: &LockedStore, attempts: &Attempts, secret: &Zeroizing<String>) -> Result<Box<Store>, CallError> {
+    let attempt = attempts.begin().map_err(not_tried)?;
+    let opened = open(store, secret);
+    if !matches!(opened, Err(CallError::WrongSecret)) {
+        // Right, even if the store behind it cannot be used. One attempt too many does no harm.
+        if let Err(error) = attempt.was_right() {
+            error!("the count of wrong secrets stays as it was: {error}");
+        }
+    }
+    opened
+}
+
+fn open(store: &LockedStore, secret: &Zeroizing<String>) -> Result<Box<Store>, CallError> {
+    store.unlock(secret.as_bytes()).map(Box::new).map_err(|error| match error {
         UnlockError::WrongSecret => CallError::WrongSecret,
         UnlockError::Corrupt(_) | UnlockError::Failed(_) => CallError::Corrupt(error.to_string()),
-    });
-    (Found::Locked(locked), result)
+    })
+}
+
+pub(super) fn not_tried(error: AttemptError) -> CallError {
+    match error {
+        AttemptError::Wait(seconds) => CallError::WaitFor(seconds),
+        AttemptError::Full => RequestError::StorageFull.into(),
+        AttemptError::Io(_) => RequestError::Storage(error.to_string()).into(),
+    }
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use kith_crypto::residue;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, Link, Signaling};
+use crate::credential;
 use crate::handle::{DaemonState, Desk, Handle, Status, door};
-use crate::store::{self, Folder, FolderError, Found, OpenError, Store};
+use crate::store::{self, Attempts, Folder, FolderError, Found, OpenError, Store};
 
 /// What the loop needs to know.
 #[derive(Clone, Debug)]
@@ -24,6 +26,10 @@ pub struct Settings {
     pub signaling: Signaling,
     /// The links.
     pub link: Link,
+    /// The name under which the credential sets up a device that has no identity yet.
+    pub set_up_name: Option<String>,
+    /// Where the system has put this process's credentials.
+    pub credentials: Option<PathBuf>,
     /// This run's instance id, random.
     pub instance: [u8; 16],
 }
@@ -37,6 +43,8 @@ impl Settings {
             data_dir: config.data_dir.clone(),
             signaling: config.signaling.clone(),
             link: config.link.clone(),
+            set_up_name: config.set_up.display_name.clone(),
+            credentials: credential::folder(),
             instance,
         }
     }
@@ -53,6 +61,7 @@ pub struct Daemon {
     settings: Settings,
     desk: Desk,
     folder: Folder,
+    attempts: Arc<Attempts>,
     found: Found,
 }
 
@@ -84,24 +93,47 @@ impl Daemon {
     /// A folder that must not or cannot be used; the sentence says what to do.
     pub fn new(settings: Settings) -> Result<(Self, Handle), StartError> {
         let folder = Folder::open(&settings.data_dir)?;
+        let attempts =
+            Attempts::open(&folder).map_err(|source| FolderError::Io { path: settings.data_dir.clone(), source })?;
         let found = store::open(&folder)?;
         let (handle, desk) = door(status(&found));
-        Ok((Self { settings, desk, folder, found }, handle))
+        Ok((Self { settings, desk, folder, attempts: Arc::new(attempts), found }, handle))
     }
 
     /// Runs until `stop` becomes true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut next = Next::Lock(self.found);
+        // Once, at the start: what somebody has locked stays locked.
+        let mut start = Start::read(&self.settings);
         loop {
             next = match next {
                 Next::Lock(found) => {
                     self.desk.status.send_replace(status(&found));
-                    locked::run(found, &self.folder, &mut self.desk, &mut stop).await
+                    locked::run(found, &self.folder, &self.attempts, start.take(), &mut self.desk, &mut stop).await
                 }
                 Next::Open(store) => ready::run(*store, &self.folder, &self.settings, &mut self.desk, &mut stop).await,
                 Next::Stop => return,
             };
         }
+    }
+}
+
+/// What the credential asks for at the start.
+struct Start {
+    secret: Zeroizing<String>,
+    set_up_name: Option<String>,
+}
+
+impl Start {
+    fn read(settings: &Settings) -> Option<Self> {
+        let secret = match credential::read(settings.credentials.as_deref()?) {
+            Ok(secret) => secret?,
+            Err(error) => {
+                tracing::error!("{error}; until then use `kithctl unlock`");
+                return None;
+            }
+        };
+        Some(Self { secret, set_up_name: settings.set_up_name.clone() })
     }
 }
 

@@ -82,6 +82,6 @@ impl From<Fault> for CommitError {
 }
 
 /// The disk, the user's quota or the file's permitted size is used up.
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

@@ -29,9 +29,10 @@
 //! that is switched off at the wall would do that every morning. The test `cost` prints what a
 //! commit writes: about 60 kB for a lone message, 5 kB in a burst of 32.
 //!
-//! Deliberately absent: searching, deleting single messages, slowing down wrong secrets. redb checks its own structures only after an unclean end; damage that something
+//! Deliberately absent: searching, deleting single messages. redb checks its own structures only after an unclean end; damage that something
 //! else did to them may panic in redb, while damage to values is always found and named.
 
+mod attempts;
 mod batch;
 mod custody;
 mod disk;
@@ -52,6 +53,7 @@ mod tests;
 mod value;
 mod writer;
 
+pub use attempts::{Attempt, AttemptError, Attempts, FREE_ATTEMPTS, WAIT_S_MAX};
 pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};

@@ -8,7 +8,7 @@ use kith_dbus::{INBOX_PATH, INTERFACES, ROOT_PATH, SERVICE};
 use crate::Pair;
 
 /// The elements of each interface, one a line, without comments and in a fixed order.
-fn interfaces(xml: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn interfaces(xml: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
     let bare = without_comments(xml);
     for part in bare.split("<interface ").skip(1) {
@@ -62,7 +62,7 @@ fn normalised(tag: &str) -> String {
     format!("{name}({})", attributes.into_iter().collect::<Vec<_>>().join(" "))
 }
 
-fn attribute(text: &str, name: &str) -> String {
+pub(crate) fn attribute(text: &str, name: &str) -> String {
     let (_, rest) = text.split_once(&format!("{name}=\"")).unwrap_or_else(|| panic!("{name} in {text}"));
     rest.split('"').next().expect("a value ends").to_owned()
 }

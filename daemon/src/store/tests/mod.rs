@@ -2,6 +2,7 @@
 
 mod faults;
 
+mod attempts;
 mod batches;
 mod cost;
 mod damage;
