@@ -4,10 +4,13 @@
 
 mod chaos;
 mod contract;
+mod credential;
+mod locked;
 mod long;
 mod notice;
 mod page;
 mod ready;
+mod refused;
 mod talk;
 
 use kith_dbus::Direction;
