@@ -44,7 +44,7 @@ pub(super) async fn measure(report: &mut Report, pair: &Pair, lanes: &Lanes) -> 
 async fn come_back(stays: &mut Observer<'_>, leaves: &mut Observer<'_>) -> Result<Duration> {
     leaves.manager.lock().await?;
     stays.wait_for(Change::Presence(Presence::Offline)).await?;
-    leaves.manager.unlock(leaves.device.secret().text()).await?;
+    leaves.manager.unlock(&leaves.device.secret().text().into()).await?;
     // The server tells the one that stayed first.
     let seen = stays.wait_for(Change::Presence(Presence::Online)).await?;
     let up = stays.wait_for(Change::Link(LinkState::Direct)).await?;
