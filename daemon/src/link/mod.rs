@@ -8,7 +8,7 @@
 //! - `task` is one link's life, from the offer to the last report.
 //! - `connection` is the narrow face of the WebRTC library; `callbacks` and `runtime` are what it
 //!   calls back into.
-//! - `remote` parses what the other side says, `servers` what the signaling server says,
+//! - `own` says what this side is, `remote` parses what the other side says, `servers` what the signaling server says,
 //!   `addresses` lists what this device can bind.
 //! - `bare` is a channel without a link, for the benchmarks to compare with.
 //!
@@ -24,6 +24,7 @@ pub mod bare;
 mod callbacks;
 mod connection;
 mod failure;
+mod own;
 mod remote;
 mod runtime;
 mod servers;

@@ -12,12 +12,17 @@ const DESCRIPTION_BYTES_MAX: usize = 16_384;
 /// The longest candidate, in bytes. An IPv6 candidate with all its extensions takes 200.
 const CANDIDATE_BYTES_MAX: usize = 512;
 
+/// How many candidates of the other side are tried, of those in its description and again of those
+/// that follow: a device with ten addresses, each at a STUN server and at a relay, has thirty. Each
+/// costs checks on every own address.
+pub(super) const CANDIDATES_MAX: usize = 32;
+
 /// A description, without the candidates in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Description {
     /// SDP (RFC 8866).
     pub(super) sdp: String,
-    /// The candidates that were in it.
+    /// The candidates that were in it, the first ones.
     pub(super) candidates: Vec<Candidate>,
 }
 
@@ -43,7 +48,9 @@ impl Description {
         let mut sections = 0;
         for line in sdp.lines() {
             if let Some(candidate) = line.strip_prefix("a=candidate:") {
-                candidates.extend(Candidate::parse(candidate));
+                if candidates.len() < CANDIDATES_MAX {
+                    candidates.extend(Candidate::parse(candidate));
+                }
                 continue;
             }
             if let Some(media) = line.strip_prefix("m=") {
@@ -138,6 +145,9 @@ mod tests {
         let description = Description::parse(&sdp).unwrap();
         assert_eq!(description.candidates, [Candidate::parse(HOST).unwrap()]);
         assert_eq!(description.sdp, "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n");
+
+        let many = format!("{sdp}{}", format!("a={HOST}\r\n").repeat(2 * CANDIDATES_MAX));
+        assert_eq!(Description::parse(&many).unwrap().candidates.len(), CANDIDATES_MAX);
 
         let data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
         for bad in

@@ -18,7 +18,8 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage}
 use super::callbacks::{self, Happening};
 use super::connection::{Connection, is_the_channel};
 use super::failure::Failure;
-use super::remote::Candidate;
+use super::own::Own;
+use super::remote::{CANDIDATES_MAX, Candidate};
 use super::servers::Servers;
 use super::{LinkReport, MESSAGE_BYTES_MAX, addresses};
 
@@ -28,10 +29,6 @@ pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often the selected path is looked at: the library says when it has one, not which.
 const PATH_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How many candidates of the other side are tried: a device with ten addresses, each at a STUN
-/// server and at a relay, has thirty. Each costs checks on every own address.
-const REMOTE_CANDIDATES_MAX: usize = 32;
 
 /// How many reports may wait in the task before it stops listening to its connection. More than
 /// one happening ever makes.
@@ -156,32 +153,12 @@ struct Task {
     /// Candidates that came before the description.
     early: Vec<Candidate>,
     remote_candidates: usize,
-    own: OwnCandidates,
+    own: Own,
     /// The path last reported; none before `Up`.
     path: Option<LinkPath>,
     sending: Option<Sending>,
     refusing: FuturesUnordered<Refusing>,
     refused: usize,
-}
-
-/// What is known of this device's candidates.
-#[derive(Default)]
-struct OwnCandidates {
-    relay_configured: bool,
-    relayed: bool,
-    ended: bool,
-}
-
-impl OwnCandidates {
-    /// The library reports a refused TURN login to nobody; what is missing at the end tells.
-    fn lack_relay(&self) -> bool {
-        self.relay_configured && !self.relayed
-    }
-
-    /// Why no path was found.
-    fn no_path(&self, otherwise: Failure) -> Failure {
-        if self.lack_relay() { Failure::NoPathNorRelay } else { otherwise }
-    }
 }
 
 impl Task {
@@ -201,7 +178,7 @@ impl Task {
             described: false,
             early: Vec::new(),
             remote_candidates: 0,
-            own: OwnCandidates::default(),
+            own: Own::default(),
             path: None,
             sending: None,
             refusing: FuturesUnordered::new(),
@@ -234,7 +211,7 @@ impl Task {
             return Err(Failure::NoAddress);
         }
         let servers = Servers::resolve(&self.ice).await;
-        self.own.relay_configured = servers.relays;
+        self.own = Own::new(addresses.len(), &servers, self.relay_only);
         if self.relay_only && !servers.relays {
             return Err(Failure::NoRelay);
         }
@@ -244,7 +221,8 @@ impl Task {
         if self.role == LinkRole::Offerer {
             self.channel = Some(connection.open_channel().await?);
             let offer = connection.offer().await?;
-            self.report(LinkEvent::Local(Negotiation::Offer(offer)));
+            let words = self.own.describe(Negotiation::Offer, offer);
+            self.say(words);
         }
         Ok(happenings)
     }
@@ -275,6 +253,10 @@ impl Task {
             Some(message) = self.outgoing.recv(), if up && self.sending.is_none() => self.send(message),
             sent = finish(&mut self.sending) => self.handle_sent(sent)?,
             _ = look.tick(), if up => self.look_at_path().await,
+            () = sleep_until(self.own.held_until().unwrap_or(deadline)), if self.own.held_until().is_some() => {
+                let words = self.own.release();
+                self.say(words);
+            }
             () = sleep_until(deadline), if !up => return Err(self.why_late()),
             Some(()) = self.refusing.next(), if !self.refusing.is_empty() => {}
         }
@@ -285,12 +267,20 @@ impl Task {
         self.backlog.push_back(LinkReport::Event(event));
     }
 
+    /// For the other side.
+    fn say(&mut self, words: Option<Negotiation>) {
+        if let Some(words) = words {
+            self.report(LinkEvent::Local(words));
+        }
+    }
+
     async fn handle_words(&mut self, words: Negotiation) -> Result<(), Failure> {
         let Some(connection) = self.connection.as_mut() else { return Err(Failure::Broken) };
         match (words, self.role, self.described) {
             (Negotiation::Offer(offer), LinkRole::Answerer, false) => {
                 let answer = connection.answer(&offer).await?;
-                self.report(LinkEvent::Local(Negotiation::Answer(answer)));
+                let words = self.own.describe(Negotiation::Answer, answer);
+                self.say(words);
             }
             (Negotiation::Answer(answer), LinkRole::Offerer, false) => connection.accept(&answer).await?,
             (Negotiation::Candidate(line), ..) => {
@@ -313,7 +303,7 @@ impl Task {
         let Some(candidate) = Candidate::parse(line) else {
             return tracing::debug!(link = self.link.0, ?line, "a candidate of the other side is ignored");
         };
-        if self.remote_candidates >= REMOTE_CANDIDATES_MAX {
+        if self.remote_candidates >= CANDIDATES_MAX {
             return tracing::debug!(link = self.link.0, "one candidate too many of the other side is ignored");
         }
         self.remote_candidates += 1;
@@ -336,7 +326,8 @@ impl Task {
         match happening {
             Happening::Candidate { line, relayed } => {
                 self.own.relayed |= relayed;
-                self.report(LinkEvent::Local(Negotiation::Candidate(line)));
+                let words = self.own.candidate(line);
+                self.say(words);
             }
             Happening::EndOfCandidates => self.end_candidates()?,
             Happening::PathFound => self.look_at_path().await,
@@ -360,7 +351,8 @@ impl Task {
             }
             tracing::warn!(link = self.link.0, "the relay refused this device or is unreachable; trying without it");
         }
-        self.report(LinkEvent::Local(Negotiation::Candidate(String::new())));
+        let words = self.own.end();
+        self.say(words);
         Ok(())
     }
 
