@@ -34,6 +34,10 @@ struct Arguments {
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
+/// How many threads may wait for the disk, for a name server or for a key to be derived. All but a few
+/// are idle all the time, and each takes memory of its own once it has run; the runtime's default is 512.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let loaded = config::load(arguments.config.as_deref())?;
@@ -42,8 +46,11 @@ fn main() -> anyhow::Result<()> {
     }
     log_to(&loaded.config.log)?;
     let (daemon, handle) = Daemon::new(Settings::new(&loaded.config))?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .build()
+        .context("cannot start the runtime")?;
     let bus = match loaded.config.bus {
         Bus::System => bus::BusAddress::System,
         Bus::Session => bus::BusAddress::Session,

@@ -6,8 +6,8 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::SockaddrStorage;
 
-/// How many addresses a link binds: each costs a socket and 100 kB of buffer, and as many
-/// candidates for the other side to try. A device with container bridges has about ten.
+/// How many addresses a link binds: each costs a socket, and as many candidates for
+/// the other side to try. A device with container bridges has about ten.
 const ADDRESSES_MAX: usize = 16;
 
 /// Every address of every interface that is up and not loopback. Link-local addresses are left

@@ -7,7 +7,7 @@
 //!
 //! - `task` is one link's life, from the offer to the last report.
 //! - `connection` is the narrow face of the WebRTC library; `callbacks` and `runtime` are what it
-//!   calls back into.
+//!   calls back into, and `socket` what it sends and receives with.
 //! - `own` says what this side is, `remote` parses what the other side says, `servers` what the signaling server says,
 //!   `addresses` lists what this device can bind.
 //! - `bare` is a channel without a link, for the benchmarks to compare with.
@@ -28,6 +28,7 @@ mod own;
 mod remote;
 mod runtime;
 mod servers;
+mod socket;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use webrtc::runtime::{
 };
 
 use super::callbacks::{Happening, Reporter};
+use super::socket;
 
 /// Passes that do not wait, after each one that did. A direct path needs two; a relay needs one
 /// more for each layer around the packet.
@@ -104,7 +105,7 @@ impl Runtime for SettlingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        self.tokio.wrap_udp_socket(socket)
+        socket::wrap(&self.tokio, socket)
     }
 
     fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
