@@ -1,6 +1,6 @@
 //! What a daemon takes while nothing happens: memory, wake-ups, and room on the disk.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::bare::{ANSWERERS, Channel, Lanes};
 use super::pair::{Pair, location};
+use super::task::Task;
 use crate::figure::{Figure, Unit};
 use crate::report::Report;
 
@@ -141,45 +142,6 @@ pub(crate) async fn yardstick(connections: usize) -> Result<()> {
     Ok(())
 }
 
-/// A process as the kernel shows it.
-struct Task {
-    folder: String,
-}
-
-impl Task {
-    fn of(process: &Process) -> Self {
-        Self { folder: format!("/proc/{}", process.pid()) }
-    }
-
-    /// What it has in memory, its program's own pages among it.
-    fn resident_megabytes(&self) -> Result<f64> {
-        let kibibytes = field(&format!("{}/status", self.folder), "VmRSS")?;
-        Ok(kibibytes as f64 * 1_024.0 / 1e6)
-    }
-
-    /// How often its threads have slept so far, and each time woken up; all, or those of one name.
-    fn wake_ups(&self, thread: Option<&str>) -> Result<u64> {
-        let mut sum = 0;
-        for entry in std::fs::read_dir(format!("{}/task", self.folder))? {
-            let folder = entry?.path();
-            let mut name = String::new();
-            std::fs::File::open(folder.join("comm"))?.read_to_string(&mut name)?;
-            if thread.is_none_or(|wanted| wanted == name.trim()) {
-                sum += field(&folder.join("status").display().to_string(), "voluntary_ctxt_switches")?;
-            }
-        }
-        Ok(sum)
-    }
-}
-
-/// A number in a file of lines `NAME: NUMBER …`.
-fn field(file: &str, name: &str) -> Result<u64> {
-    let text = std::fs::read_to_string(file).with_context(|| file.to_owned())?;
-    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
-    let value = fields.find(|(key, _)| *key == name).and_then(|(_, value)| value.split_whitespace().next());
-    value.and_then(|number| number.parse().ok()).with_context(|| format!("{file} has no number {name}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,13 +149,5 @@ mod tests {
     #[test]
     fn memory_for_each_is_the_slope_between_two_counts() {
         assert_eq!(kilobytes_each((1, 10.0), (33, 18.0)), 250.0);
-    }
-
-    #[test]
-    fn this_process_has_memory_and_its_threads_have_slept() {
-        let own = Task { folder: "/proc/self".to_owned() };
-        assert!(own.resident_megabytes().unwrap() > 0.1);
-        assert!(own.wake_ups(Some("no such thread")).unwrap() == 0);
-        assert!(field("/proc/self/status", "no such field").is_err());
     }
 }

@@ -10,6 +10,7 @@ mod latency;
 mod pair;
 mod records;
 mod set_up;
+mod task;
 mod throughput;
 
 use anyhow::Result;

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use kith_system_tests::within;
+use kith_system_tests::{Device, within};
 
 use super::bare::Lanes;
 use super::pair::Pair;
+use super::task::Task;
 use crate::figure::{Figure, Unit};
 use crate::report::Report;
 
@@ -41,12 +42,33 @@ pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes)
         let name = format!("throughput, messages of {} KiB", body_bytes / 1_024);
         report.add(Figure::new(name, median(kith)?, Unit::MegabytesPerSecond).beside("bare channel", median(bare)?))?;
     }
+    sustained(report, pair, lanes).await
+}
+
+/// For seconds on end; what that takes of a processor does not depend on what else this machine does.
+async fn sustained(report: &mut Report, pair: &mut Pair, lanes: &Lanes) -> Result<()> {
+    let channel = lanes.answering().await?;
     let (body_bytes, record_bytes) = SUSTAINED_BYTES;
     let rate = |took: Duration| SUSTAINED_MESSAGES as f64 / took.as_secs_f64();
+    let daemon = |device: &Device| device.process().map(Task::of).context("a running daemon");
+    let (sender, receiver, here) = (daemon(&pair.alice)?, daemon(&pair.bob)?, Task::own());
+    let before = (sender.processor_seconds()?, receiver.processor_seconds()?);
     let kith = rate(send_all(pair, body_bytes, SUSTAINED_MESSAGES).await?);
+    let after = (sender.processor_seconds()?, receiver.processor_seconds()?);
+    let bare_before = here.processor_seconds()?;
     let bare = rate(lanes.stream(&channel, record_bytes, SUSTAINED_MESSAGES).await?);
+    let bare_after = here.processor_seconds()?;
+
     let name = format!("messages of {body_bytes} B, sustained over {SUSTAINED_MESSAGES}");
-    report.add(Figure::new(name, kith, Unit::PerSecond).beside("bare channel", bare))
+    report.add(Figure::new(name, kith, Unit::PerSecond).beside("bare channel", bare))?;
+    let micros = |seconds: f64| seconds * 1e6 / SUSTAINED_MESSAGES as f64;
+    for (what, seconds) in [("sender", after.0 - before.0), ("receiver", after.1 - before.1)] {
+        report.add(
+            Figure::new(format!("processor time for each of them, {what}"), micros(seconds), Unit::Microseconds)
+                .beside("both ends of the bare channel", micros(bare_after - bare_before)),
+        )?;
+    }
+    Ok(())
 }
 
 /// Sends messages; how long until the last has arrived, which is the last to have been queued.
