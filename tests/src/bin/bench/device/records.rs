@@ -22,10 +22,11 @@ const PLAINTEXTS: [(&str, usize); 3] = [("64 B", 64), ("1 KiB", 1_024), ("12 KiB
 
 /// Turns; in each, one does a block of work and then the other. The best block of each counts: it
 /// is the one that nobody disturbed.
-const TURNS: usize = 40;
-/// Bytes in a block, and the most records: long enough for the clock, short enough to be undisturbed.
-const BLOCK_BYTES: usize = 4 * 1_024 * 1_024;
-const BLOCK_RECORDS_MAX: usize = 8_192;
+const TURNS: usize = 200;
+/// Bytes in a block, and the most records: a millisecond, long enough for the clock and short enough to be
+/// undisturbed.
+const BLOCK_BYTES: usize = 512 * 1_024;
+const BLOCK_RECORDS_MAX: usize = 1_024;
 
 /// Handshakes in a block: one takes milliseconds, and a longer block would be disturbed.
 const BLOCK_HANDSHAKES: usize = 1;
