@@ -1,45 +1,45 @@
 //! One device's connection: one task, from the challenge to the end.
 
+use std::cell::RefCell;
+use std::io;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use kith_crypto::identity::ClientId;
 use kith_crypto::version::Version;
 use kith_signal_protocol::limits::MESSAGE_BYTES_MAX;
 use kith_signal_protocol::{Challenge, Goodbye, GoodbyeReason, Instance, Login, ToDevice, ToServer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use crate::access_log::Event;
+use crate::frames::{self, Frame, Kind, Reader};
 use crate::http::Peer;
 use crate::hub::{self, Hub};
 use crate::ledger::Entry;
-use crate::outbox::{Outbox, Waiting};
+use crate::outbox::Outbox;
 use crate::registry::{Accepted, ConnectionId};
 use crate::stream::Stream;
 
-/// Read buffer of a connection: the usual message; larger ones grow it. 128 KiB would be the default,
-/// and the largest part of a connection's memory.
-const READ_BUFFER_BYTES: usize = 1_024;
+/// What is read at once, into a buffer that all connections share.
+const READ_BYTES: usize = 16_384;
 
-/// Frames are gathered up to this before they are written.
-const WRITE_BUFFER_BYTES: usize = 16_384;
-
-/// Unwritten bytes at most; a bound for the library, the outbox's own is lower.
-const WRITE_BUFFER_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+thread_local! {
+    /// Only a frame that has not come whole is kept per connection: most of a server's memory is what each
+    /// connection has.
+    static SHARED: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
 
 /// Bytes that are read and thrown away after the close frame, so that it arrives: closing a
 /// socket with unread bytes would reset the connection.
 const DISCARD_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
 
 /// After this a device that came too often may come again.
-const OFTEN_RETRY_S: u32 = 30;
+const OFTEN_RETRY_S: u32 = 10;
 
 enum Phase {
     /// Waiting for the login.
@@ -53,7 +53,10 @@ enum Phase {
 
 /// One device's connection.
 pub(crate) struct Connection {
-    socket: WebSocketStream<Stream>,
+    stream: Stream,
+    reader: Reader,
+    /// Whether the reader has more, which may not be read yet.
+    has_more: bool,
     phase: Phase,
     hub: Arc<Hub>,
     id: ConnectionId,
@@ -77,20 +80,14 @@ enum End {
 
 impl Connection {
     /// Takes a stream over after its upgrade; `read` has been read from it already.
-    pub(crate) async fn open(
+    pub(crate) fn open(
         stream: Stream,
         read: &[u8],
         (peer, entry): (Peer, Arc<Entry>),
         hub: Arc<Hub>,
     ) -> Option<Box<Self>> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let read = read.to_vec();
-        let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
+        let mut reader = Reader::new(MESSAGE_BYTES_MAX);
+        reader.push(read);
         let mut nonce = [0; 32];
         if let Err(error) = getrandom::fill(&mut nonce) {
             tracing::error!(%error, "no randomness for a challenge");
@@ -100,7 +97,9 @@ impl Connection {
         let (id, outbox) = hub.connected();
         let now = Instant::now();
         Some(Box::new(Self {
-            socket,
+            stream,
+            reader,
+            has_more: true,
             phase: Phase::Challenged { nonce, until: now + hub.deadlines.login },
             hub,
             id,
@@ -128,7 +127,7 @@ impl Connection {
                 self.hub.metrics.overflows.add();
             }
             // On the heap: only this moment of a connection needs its buffers.
-            Box::pin(close(self.socket, code, self.hub.deadlines.close)).await;
+            Box::pin(close(self.stream, code, self.hub.deadlines.close)).await;
         }
     }
 
@@ -142,14 +141,18 @@ impl Connection {
                 self.hub.metrics.throttled.add();
                 wake.as_mut().reset(Instant::now() + Duration::from_micros(wait_us));
             }
-            let step = tokio::select! {
-                biased;
-                () = outbox.changed() => self.write().await,
-                read = self.socket.next(), if wait_us == 0 => self.handle_read(read),
-                () = &mut wake => {
-                    let step = self.handle_deadline();
-                    wake.as_mut().reset(self.next_deadline());
-                    step
+            let step = if self.has_more && wait_us == 0 {
+                self.handle_frames()
+            } else {
+                tokio::select! {
+                    biased;
+                    () = outbox.changed() => self.write().await,
+                    read = read(&mut self.stream, &mut self.reader), if wait_us == 0 => self.handle_read(read),
+                    () = &mut wake => {
+                        let step = self.handle_deadline();
+                        wake.as_mut().reset(self.next_deadline());
+                        step
+                    }
                 }
             };
             if let ControlFlow::Break(end) = step {
@@ -173,7 +176,7 @@ impl Connection {
         let outbox = Arc::clone(&self.outbox);
         let written = tokio::select! {
             biased;
-            written = timeout(self.hub.deadlines.write, write_all(&mut self.socket, waiting)) => written,
+            written = timeout(self.hub.deadlines.write, write_all(&mut self.stream, &waiting.bytes)) => written,
             () = overflowed(&outbox) => return ControlFlow::Break(End::Close(CloseCode::Again)),
         };
         // Whatever came during the write has used up its notice.
@@ -185,28 +188,44 @@ impl Connection {
         }
     }
 
-    fn handle_read(&mut self, read: Option<Result<Message, Error>>) -> ControlFlow<End> {
+    fn handle_read(&mut self, read: io::Result<usize>) -> ControlFlow<End> {
+        if !matches!(read, Ok(1..)) {
+            return ControlFlow::Break(End::Gone);
+        }
         self.heard = Instant::now();
         self.probed = None;
-        self.take_message();
-        match read {
-            None => ControlFlow::Break(End::Gone),
-            Some(Ok(Message::Binary(bytes))) => self.handle_message(&bytes),
-            // The library answers pings and closes by itself.
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => ControlFlow::Continue(()),
-            Some(Ok(Message::Text(_) | Message::Frame(_))) => ControlFlow::Break(End::Close(CloseCode::Policy)),
-            Some(Err(Error::Capacity(_))) => ControlFlow::Break(End::Close(CloseCode::Size)),
-            Some(Err(Error::Protocol(_) | Error::Utf8(_))) => ControlFlow::Break(End::Close(CloseCode::Protocol)),
-            Some(Err(_)) => ControlFlow::Break(End::Gone),
-        }
+        self.handle_frames()
     }
 
-    fn handle_message(&mut self, bytes: &Bytes) -> ControlFlow<End> {
-        let message = match ToServer::decode(bytes) {
-            Ok(Some(message)) => message,
-            Ok(None) => return ControlFlow::Continue(()),
-            Err(_) => return ControlFlow::Break(End::Close(CloseCode::Policy)),
-        };
+    /// Handles what has come, as far as the budgets allow.
+    fn handle_frames(&mut self) -> ControlFlow<End> {
+        self.has_more = true;
+        while self.wait_us() == 0 {
+            let message = match self.reader.next() {
+                Ok(None) => {
+                    self.has_more = false;
+                    break;
+                }
+                Ok(Some(Frame::Message(bytes))) => Some(ToServer::decode(bytes)),
+                Ok(Some(Frame::Ping(payload))) => {
+                    self.outbox.push(Kind::Pong, payload);
+                    None
+                }
+                Ok(Some(Frame::Part | Frame::Pong)) => None,
+                Ok(Some(Frame::Close)) => return ControlFlow::Break(End::Close(CloseCode::Normal)),
+                Err(fault) => return ControlFlow::Break(End::Close(fault.into())),
+            };
+            self.take_message();
+            match message {
+                None | Some(Ok(None)) => {}
+                Some(Ok(Some(message))) => self.handle_message(message)?,
+                Some(Err(_)) => return ControlFlow::Break(End::Close(CloseCode::Policy)),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn handle_message(&mut self, message: ToServer) -> ControlFlow<End> {
         match (&self.phase, message) {
             (Phase::Challenged { nonce, .. }, ToServer::Login(login)) => {
                 let nonce = *nonce;
@@ -300,14 +319,27 @@ impl Connection {
     }
 }
 
-async fn write_all(socket: &mut WebSocketStream<Stream>, waiting: Waiting) -> Result<(), Error> {
-    for frame in waiting.frames {
-        socket.feed(Message::Binary(frame.into())).await?;
-    }
-    if waiting.probe {
-        socket.feed(Message::Ping(Bytes::new())).await?;
-    }
-    socket.flush().await
+/// Reads what has come; 0 is the end.
+async fn read(stream: &mut Stream, reader: &mut Reader) -> io::Result<usize> {
+    std::future::poll_fn(|context| {
+        SHARED.with_borrow_mut(|shared| {
+            let mut buffer = ReadBuf::new(shared);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) => {
+                    reader.push(buffer.filled());
+                    Poll::Ready(Ok(buffer.filled().len()))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+    })
+    .await
+}
+
+async fn write_all(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
 }
 
 /// Ends when the outbox has overflowed while what was taken from it is still being written.
@@ -318,11 +350,11 @@ async fn overflowed(outbox: &Outbox) {
 }
 
 /// Sends a close frame and lets it arrive.
-async fn close(mut socket: WebSocketStream<Stream>, code: CloseCode, deadline: Duration) {
+async fn close(mut stream: Stream, code: CloseCode, deadline: Duration) {
     let linger = async {
-        let frame = CloseFrame { code, reason: "".into() };
-        socket.send(Message::Close(Some(frame))).await.ok()?;
-        let mut stream = socket.into_inner();
+        let mut frame = Vec::new();
+        frames::append(&mut frame, Kind::Close, &u16::from(code).to_be_bytes());
+        write_all(&mut stream, &frame).await.ok()?;
         stream.shutdown().await.ok()?;
         let mut discarded = 0;
         let mut buffer = [0; 4_096];

@@ -68,7 +68,7 @@ async fn device(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
         };
         let stream = parts.io.into_inner();
         // A task of its own: this one's memory is as large as the request and the upgrade.
-        if let Some(connection) = Connection::open(stream, &parts.read_buf, (peer, entry), hub).await {
+        if let Some(connection) = Connection::open(stream, &parts.read_buf, (peer, entry), hub) {
             tokio::spawn(connection.run());
         }
     });

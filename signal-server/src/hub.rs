@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::access_log::{AccessLog, Event, Network, PeerAddress};
 use crate::config::Config;
+use crate::frames::Kind;
 use crate::ice::{Ice, LabelKey};
 use crate::ledger::{Denied, Entry, Ledger};
 use crate::limits::Limits;
@@ -300,7 +301,7 @@ pub(crate) fn close(outbox: &Outbox, goodbye: Option<Goodbye>) {
 /// Puts a message into an outbox.
 pub(crate) fn push(outbox: &Outbox, message: &ToDevice) {
     match message.encode() {
-        Ok(frame) => outbox.push(frame),
+        Ok(payload) => outbox.push(Kind::Binary, &payload),
         // The configuration bounds every text; a message that is too long is a fault of this server.
         Err(error) => tracing::error!(%error, "a message could not be encoded"),
     }

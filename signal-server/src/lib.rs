@@ -19,6 +19,7 @@ pub mod access_log;
 mod budget;
 pub mod config;
 mod connection;
+mod frames;
 mod http;
 mod hub;
 pub mod ice;

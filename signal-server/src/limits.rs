@@ -10,10 +10,10 @@ pub(crate) const DEVICE_MESSAGES_BURST: u32 = 512;
 pub(crate) const DEVICE_MESSAGES_PER_S: u32 = 64;
 
 /// A device in a network that comes and goes.
-pub(crate) const DEVICE_LOGINS_BURST: u32 = 20;
+pub(crate) const DEVICE_LOGINS_BURST: u32 = 120;
 
-/// One every two seconds: more often than the back-off of a device in trouble.
-pub(crate) const DEVICE_LOGINS_PER_MIN: u32 = 30;
+/// One every second: more often than the back-off of a device in trouble.
+pub(crate) const DEVICE_LOGINS_PER_MIN: u32 = 60;
 
 /// A building full of devices behind one address that starts at once.
 pub(crate) const ADDRESS_MESSAGES_BURST: u32 = 16_384;

@@ -1,17 +1,15 @@
 //! What waits to be written to one connection.
 
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::frames::{self, Kind};
+
 /// Bytes that wait for one connection: a full watch list coming online at once, or eight of the
 /// largest payloads. Whoever is slower than that connects again.
 const OUTBOX_BYTES_MAX: usize = 262_144;
-
-/// What a frame costs besides its bytes.
-const FRAME_OVERHEAD_BYTES: usize = 32;
 
 /// One queue, filled under the hub's lock and emptied in one go by the connection's task, so that
 /// everything that waits goes out in one write.
@@ -24,27 +22,25 @@ pub(crate) struct Outbox {
 /// What a connection's task does next.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    /// Messages to send, in order.
-    pub(crate) frames: VecDeque<Vec<u8>>,
-    /// Whether to find out if the other end still lives.
+    /// Frames to send, one behind the other.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether a ping is among them that finds out if the other end still lives.
     pub(crate) probe: bool,
     /// Close after the frames.
     pub(crate) close: Option<CloseCode>,
-    bytes: usize,
 }
 
 impl Outbox {
-    /// Adds a message; where there is no room, everything is dropped and the connection closes.
-    pub(crate) fn push(&self, frame: Vec<u8>) {
+    /// Adds a frame; where there is no room, everything is dropped and the connection closes.
+    pub(crate) fn push(&self, kind: Kind, payload: &[u8]) {
         let mut waiting = self.lock();
         if waiting.close.is_some() {
             return;
         }
-        waiting.bytes += frame.len() + FRAME_OVERHEAD_BYTES;
-        if waiting.bytes > OUTBOX_BYTES_MAX {
+        if waiting.bytes.len() + payload.len() > OUTBOX_BYTES_MAX {
             *waiting = Waiting { close: Some(CloseCode::Again), ..Waiting::default() };
         } else {
-            waiting.frames.push_back(frame);
+            frames::append(&mut waiting.bytes, kind, payload);
         }
         drop(waiting);
         self.changed.notify_one();
@@ -59,7 +55,7 @@ impl Outbox {
     /// Asks for a sign of life.
     pub(crate) fn probe(&self) {
         self.lock().probe = true;
-        self.changed.notify_one();
+        self.push(Kind::Ping, &[]);
     }
 
     /// Takes everything that waits.
@@ -73,7 +69,7 @@ impl Outbox {
     /// Makes [`changed`](Self::changed) end once more if something waits.
     pub(crate) fn recheck(&self) {
         let waiting = self.lock();
-        if !waiting.frames.is_empty() || waiting.probe || waiting.close.is_some() {
+        if !waiting.bytes.is_empty() || waiting.close.is_some() {
             self.changed.notify_one();
         }
     }
@@ -101,25 +97,27 @@ mod tests {
     #[test]
     fn what_waits_is_taken_at_once_and_in_order() {
         let outbox = Outbox::default();
-        outbox.push(vec![1]);
-        outbox.push(vec![2]);
+        outbox.push(Kind::Binary, &[1]);
+        outbox.probe();
+        outbox.push(Kind::Binary, &[2]);
         outbox.close(CloseCode::Normal);
-        outbox.push(vec![3]);
+        outbox.push(Kind::Binary, &[3]);
         let waiting = outbox.take();
-        assert_eq!(waiting.frames, [[1], [2]]);
+        assert_eq!(waiting.bytes, [0x82, 1, 1, 0x89, 0, 0x82, 1, 2]);
+        assert!(waiting.probe);
         assert_eq!(waiting.close, Some(CloseCode::Normal));
-        assert!(outbox.take().frames.is_empty());
+        assert!(outbox.take().bytes.is_empty());
     }
 
     #[test]
     fn a_reader_that_is_too_slow_is_closed_and_nothing_is_kept_for_it() {
         let outbox = Outbox::default();
         for _ in 0..=OUTBOX_BYTES_MAX / 1_024 {
-            outbox.push(vec![0; 1_024]);
+            outbox.push(Kind::Binary, &[0; 1_024]);
         }
         assert!(outbox.has_overflowed());
         let waiting = outbox.take();
-        assert!(waiting.frames.is_empty());
+        assert!(waiting.bytes.is_empty());
         assert_eq!(waiting.close, Some(CloseCode::Again));
     }
 
@@ -127,7 +125,7 @@ mod tests {
     fn a_whole_watch_list_that_comes_online_at_once_fits() {
         let outbox = Outbox::default();
         for _ in 0..kith_signal_protocol::limits::WATCHED_MAX {
-            outbox.push(vec![0; 24]);
+            outbox.push(Kind::Binary, &[0; 24]);
         }
         assert!(!outbox.has_overflowed());
     }

@@ -2,6 +2,7 @@
 
 mod devices;
 mod edges;
+mod frames;
 mod limits;
 mod logging;
 mod operations;
