@@ -8,22 +8,40 @@ use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
 use crate::setup;
 
-/// What is measured is built as it goes onto a board.
-const PROFILE: &str = "board";
+/// The suite of the signaling server.
+const SIGNAL: &str = "signal";
 
-/// The programs that a suite starts, and the one that measures.
-const PROGRAMS: [&str; 4] = ["bench", "kith-signal", "kithctl", "kithd"];
+/// What the signaling server is measured beside, in this version, and where it goes below the target folder.
+const PEER: &str = "peer@1.0.2";
+const PEER_FOLDER: &str = "bench-peer";
+
+/// How a suite's programs are built, and which it needs.
+fn build_of(suite: &str) -> (&'static str, &'static [&'static str]) {
+    match suite {
+        // A server is built for speed.
+        SIGNAL => ("release", &["bench", "kith-signal"]),
+        // What goes onto a board is built as it goes there.
+        _ => ("board", &["bench", "kith-signal", "kithctl", "kithd"]),
+    }
+}
 
 /// Builds and measures.
 pub(crate) fn run(suite: &str) -> Result<()> {
-    setup::ensure(Tier::Demo)?;
+    setup::ensure(if suite == SIGNAL { Tier::All } else { Tier::Demo })?;
+    let (profile, names) = build_of(suite);
     let mut build = cargo("build")?;
-    build.args(["--profile", PROFILE]);
-    for program in PROGRAMS {
+    build.args(["--profile", profile]);
+    for program in names {
         build.args(["--bin", program]);
     }
     cargo::run(&mut build)?;
     let target = cargo::programs()?;
-    let programs = target.parent().context("programs lie in the target folder")?.join(PROFILE);
+    let target = target.parent().context("programs lie in the target folder")?;
+    if suite == SIGNAL {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        cargo::run(npm.arg(target.join(PEER_FOLDER)).arg(PEER))?;
+    }
+    let programs = target.join(profile);
     cargo::run(Command::new(programs.join("bench")).arg(suite).env(PROGRAMS_VARIABLE, programs))
 }

@@ -7,7 +7,7 @@ use crate::test::Extent;
 /// What `cargo xtask help` prints.
 pub(crate) const HELP: &str = "\
 cargo xtask demo [--check]                two devices and a server on this machine; --check ends by itself
-cargo xtask bench [SUITE]                 figures beside their references; the suite is device (device)
+cargo xtask bench [SUITE]                 figures beside their references; the suites are device (device) and signal
 cargo xtask test [quick] [--keep-going]   everything that is checked; quick leaves the long tests out
 cargo xtask soak [--rounds N]             the long tests and the demo, N times (20), and the benchmarks
 cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)

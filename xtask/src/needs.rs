@@ -43,6 +43,8 @@ const NEEDS: &[Need] = &[
     need(Tier::All, "ip", "iproute2", "devices stand behind routers of their own"),
     need(Tier::All, "nft", "nftables", "those routers translate addresses and lose packets"),
     need(Tier::All, "sysctl", "procps", "those routers forward"),
+    need(Tier::All, "node", "nodejs", "the signaling server is measured beside one that npm has"),
+    need(Tier::All, "npm", "npm", "it fetches that one"),
     need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
     need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
     need(Tier::All, DEBIAN_CARGO, "cargo-web", "kith-crypto is built for bare metal"),

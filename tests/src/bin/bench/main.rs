@@ -11,6 +11,7 @@ mod device;
 mod figure;
 mod machine;
 mod report;
+mod signal;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -39,13 +40,16 @@ async fn run() -> Result<()> {
     let suite = match words.as_slice() {
         // Started by the suite `device`, to be looked at from outside.
         ["yardstick", connections] => return device::yardstick(connections.parse().context("how many?")?).await,
+        // The same for the suite `signal`.
+        ["echo"] => return signal::echo().await,
         [suite] => *suite,
-        _ => bail!("write bench SUITE; the only suite is `device`"),
+        _ => bail!("write bench SUITE; the suites are `device` and `signal`"),
     };
     let mut report = Report::new(suite)?;
     match suite {
         "device" => device::run(&mut report).await?,
-        other => bail!("`{other}` is not a suite; the only one is `device`"),
+        "signal" => signal::run(&mut report).await?,
+        other => bail!("`{other}` is not a suite; there are `device` and `signal`"),
     }
     report.finish()
 }
