@@ -7,7 +7,7 @@ use kith_engine::{Event, MessageRecord, Reply, Request, RequestError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
-use crate::task::Tasks;
+use crate::task::{TaskId, Tasks};
 
 /// How many calls may wait for the loop. A full queue makes callers wait, never the loop.
 const CALLS_MAX: usize = 64;
@@ -126,6 +126,18 @@ pub enum Call {
         /// Completion.
         done: oneshot::Sender<Result<(), CallError>>,
     },
+    /// Destroy the keys, then everything else.
+    Wipe {
+        /// The personal hash, exactly as typed.
+        secret: Zeroizing<String>,
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Begin to check every value of the store.
+    Check {
+        /// The task.
+        done: oneshot::Sender<Result<TaskId, CallError>>,
+    },
     /// A request for the engine.
     Engine {
         /// What is asked for.
@@ -193,6 +205,16 @@ impl Handle {
     /// Closes sessions and wipes keys.
     pub async fn lock(&self) -> Result<(), CallError> {
         self.call(|done| Call::Lock { done }).await
+    }
+
+    /// Destroys the keys, then everything else; the device needs set-up after it.
+    pub async fn wipe(&self, secret: Zeroizing<String>) -> Result<(), CallError> {
+        self.call(|done| Call::Wipe { secret, done }).await
+    }
+
+    /// Begins to check every value of the store.
+    pub async fn check(&self) -> Result<TaskId, CallError> {
+        self.call(|done| Call::Check { done }).await
     }
 
     /// Passes a request to the engine.

@@ -30,6 +30,8 @@ pub enum TaskKind {
     Export,
     /// Reads a backup.
     Import,
+    /// Checks every value of the store.
+    Check,
 }
 
 /// A task, as it is shown.

@@ -95,6 +95,22 @@ pub enum Command {
     /// Close the store: ends all sessions and wipes the keys from memory.
     Lock,
 
+    /// Check every value of the store.
+    ///
+    /// Says what is damaged, what that affects and what to do; changes nothing, and the messenger stays in
+    /// use meanwhile. Exits with 1 if anything is damaged.
+    Check,
+
+    /// Destroy this device's identity, its contacts and all messages.
+    ///
+    /// The keys go first, then everything else; there is no way back. Asks first, then for the store's secret;
+    /// without a terminal, the secret is all of standard input, less one newline at its end.
+    Wipe {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+
     /// Show the messenger's state.
     ///
     /// Answers while the messenger is locked, too, and exits with 0 then.

@@ -48,6 +48,10 @@ pub(crate) enum CommandError {
     Usage(String),
     /// A pairing ended without a contact.
     PairingFailed(String),
+    /// A task ended without its result; the sentence is the daemon's.
+    TaskFailed(String),
+    /// The check came to its end, and not everything is sound.
+    Damaged,
     /// The user ended it.
     Cancelled,
     /// What was waited for did not happen in time.
@@ -60,7 +64,9 @@ impl CommandError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Failure(failure) => failure_exit(failure),
-            Self::NoSuchPeer(_) | Self::PairingFailed(_) | Self::Cancelled => Exit::Refused,
+            Self::NoSuchPeer(_) | Self::PairingFailed(_) | Self::TaskFailed(_) | Self::Damaged | Self::Cancelled => {
+                Exit::Refused
+            }
             Self::Ambiguous(_) | Self::Usage(_) => Exit::Usage,
             Self::TimedOut(_) => Exit::TimedOut,
             // The reader has seen enough, as in `kithctl history PEER | head`.
@@ -82,6 +88,8 @@ impl CommandError {
             Self::Ambiguous(_) => "Ambiguous",
             Self::Usage(_) => "Usage",
             Self::PairingFailed(_) => "PairingFailed",
+            Self::TaskFailed(_) => "TaskFailed",
+            Self::Damaged => "StorageCorrupt",
             Self::Cancelled => "Cancelled",
             Self::Io(_) => "Io",
         }
@@ -108,7 +116,8 @@ impl fmt::Display for CommandError {
             Self::Ambiguous(wanted) => {
                 write!(f, "`{wanted}` may mean several contacts: write more of the client id, see kithctl peers.")
             }
-            Self::Usage(sentence) | Self::TimedOut(sentence) => f.write_str(sentence),
+            Self::Usage(sentence) | Self::TimedOut(sentence) | Self::TaskFailed(sentence) => f.write_str(sentence),
+            Self::Damaged => f.write_str("The store is damaged: do what each line says."),
             Self::PairingFailed(reason) => write!(f, "The devices are not paired: {reason}"),
             Self::Cancelled => f.write_str("Cancelled."),
             Self::Io(error) => write!(f, "Standard input or output failed: {error}."),

@@ -25,6 +25,12 @@ pub trait Manager1 {
     /// Closes sessions and wipes keys.
     fn lock(&self) -> Result<()>;
 
+    /// Checks every value of the store; the path is the task's.
+    fn check(&self) -> Result<OwnedObjectPath>;
+
+    /// Destroys the keys, then everything else.
+    fn wipe(&self, secret: &Secret) -> Result<()>;
+
     /// Opens an invite; the path is the pairing's.
     fn invite(&self, options: &InviteOptions) -> Result<OwnedObjectPath>;
 

@@ -179,6 +179,8 @@ value! {
         Export = 1 "export",
         /// Reads a backup.
         Import = 2 "import",
+        /// Checks every value of the store.
+        Check = 3 "check",
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) fn refusal(error: CallError) -> Refusal {
         CallError::NotSetUp => Refusal::new(RefusalName::NotSetUp, "This device has no identity yet: set it up first."),
         CallError::AlreadySetUp => Refusal::new(
             RefusalName::AlreadySetUp,
-            "This device has an identity already: unlock it, or remove its data folder to begin anew.",
+            "This device has an identity already: unlock it, or wipe it to begin anew.",
         ),
         CallError::WrongSecret => {
             Refusal::new(RefusalName::WrongSecret, "The secret does not open the store: try again.")

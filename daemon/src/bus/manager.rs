@@ -80,6 +80,19 @@ impl Manager {
         Ok(())
     }
 
+    #[zbus(out_args("task"))]
+    async fn check(&self) -> Result<OwnedObjectPath, Refusal> {
+        let task = self.handle.check().await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(map::task_path(task))
+    }
+
+    async fn wipe(&self, secret: Secret) -> Result<(), Refusal> {
+        self.handle.wipe(secret.into_inner()).await.map_err(refusal)?;
+        self.reached(handle::DaemonState::NeedsSetUp).await;
+        Ok(())
+    }
+
     #[zbus(out_args("pairing"))]
     async fn invite(&self, options: InviteOptions) -> Result<OwnedObjectPath, Refusal> {
         self.pair(Request::Invite { lifetime_s: options.lifetime_s.unwrap_or(LIFETIME_S_DEFAULT) }).await

@@ -81,6 +81,7 @@ pub(super) fn task_kind(kind: TaskKind) -> dbus::TaskKind {
     match kind {
         TaskKind::Export => dbus::TaskKind::Export,
         TaskKind::Import => dbus::TaskKind::Import,
+        TaskKind::Check => dbus::TaskKind::Check,
     }
 }
 

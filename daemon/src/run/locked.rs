@@ -2,18 +2,25 @@
 
 use std::sync::Arc;
 
-use kith_crypto::identity::Identity;
+use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{RequestError, checked_name};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 use zeroize::Zeroizing;
 
+use super::secret::judged;
 use super::{Next, Start, entropy, stopped, wiped};
 use crate::handle::{Call, CallError, Desk};
-use crate::store::{self, AttemptError, Attempts, CreateError, Folder, Found, LockedStore, Store, UnlockError};
+use crate::store::{self, Attempts, CreateError, Folder, Found, LockedStore, Store, UnlockError};
 
-type Worked = (Found, Result<Box<Store>, CallError>);
+/// What the folder holds after the work, and what came of it.
+type Worked = (Found, Result<Outcome, CallError>);
+
+enum Outcome {
+    Opened(Box<Store>),
+    Wiped,
+}
 
 /// What works on the blocking pool: deriving a key takes long, on purpose.
 struct Work {
@@ -55,12 +62,15 @@ pub(super) async fn run(
                 Some(call) => locked.answer(call),
             },
             (found, result) = finished(&mut locked.work) => {
+                if matches!(result, Ok(Outcome::Wiped)) {
+                    desk.status.send_replace(super::status(&found));
+                }
                 if let Some(work) = locked.work.take() {
                     work.asked_by.tell(&result);
                 }
                 match result {
-                    Ok(store) => return Next::Open(store),
-                    Err(_) => locked.found = Some(found),
+                    Ok(Outcome::Opened(store)) => return Next::Open(store),
+                    Ok(Outcome::Wiped) | Err(_) => locked.found = Some(found),
                 }
             }
             () = stopped(stop) => return Next::Stop,
@@ -80,7 +90,7 @@ async fn finished(work: &mut Option<Work>) -> Worked {
 }
 
 impl AskedBy {
-    fn tell(self, result: &Result<Box<Store>, CallError>) {
+    fn tell(self, result: &Result<Outcome, CallError>) {
         match (self, result) {
             // The caller may have gone; the store is open all the same.
             (Self::Caller(done), result) => drop(done.send(result.as_ref().map(|_| ()).map_err(Clone::clone))),
@@ -107,7 +117,7 @@ impl Locked<'_> {
             (Some(Found::Locked(store)), _) => {
                 self.begin(AskedBy::Credential, move || {
                     let result = open(&store, &start.secret);
-                    (Found::Locked(store), result)
+                    (Found::Locked(store), result.map(Outcome::Opened))
                 });
             }
             (found, _) => {
@@ -131,8 +141,12 @@ impl Locked<'_> {
                 let attempts = self.attempts.clone();
                 self.begin(AskedBy::Caller(done), move || {
                     let result = unlock(&store, &attempts, &secret);
-                    (Found::Locked(store), result)
+                    (Found::Locked(store), result.map(Outcome::Opened))
                 });
+            }
+            (Call::Wipe { secret, done }, Some(Found::Locked(store))) => {
+                let (folder, attempts) = (self.folder.clone(), self.attempts.clone());
+                self.begin(AskedBy::Caller(done), move || wipe(&folder, store, &attempts, &secret));
             }
             (call, kept) => {
                 self.found = kept;
@@ -151,7 +165,8 @@ fn refuse(call: Call, refusal: CallError) {
     match call {
         Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
         Call::Lock { done } => drop(done.send(Ok(()))),
-        Call::Unlock { done, .. } => drop(done.send(Err(refusal))),
+        Call::Unlock { done, .. } | Call::Wipe { done, .. } => drop(done.send(Err(refusal))),
+        Call::Check { done } => drop(done.send(Err(refusal))),
         Call::Engine { done, .. } => drop(done.send(Err(refusal))),
         Call::Read { done, .. } => drop(done.send(Err(refusal))),
         Call::Snapshot { done } => drop(done.send(Err(refusal))),
@@ -159,7 +174,7 @@ fn refuse(call: Call, refusal: CallError) {
 }
 
 fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Worked {
-    (Found::Empty, made(folder, secret, display_name))
+    (Found::Empty, made(folder, secret, display_name).map(Outcome::Opened))
 }
 
 fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Result<Box<Store>, CallError> {
@@ -177,28 +192,34 @@ fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Resu
 
 /// Opens the store with a secret that anybody may have typed.
 fn unlock(store: &LockedStore, attempts: &Attempts, secret: &Zeroizing<String>) -> Result<Box<Store>, CallError> {
-    let attempt = attempts.begin().map_err(not_tried)?;
-    let opened = open(store, secret);
-    if !matches!(opened, Err(CallError::WrongSecret)) {
-        // Right, even if the store behind it cannot be used. One attempt too many does no harm.
-        if let Err(error) = attempt.was_right() {
-            error!("the count of wrong secrets stays as it was: {error}");
-        }
-    }
-    opened
+    judged(attempts, || open(store, secret))
 }
 
 fn open(store: &LockedStore, secret: &Zeroizing<String>) -> Result<Box<Store>, CallError> {
-    store.unlock(secret.as_bytes()).map(Box::new).map_err(|error| match error {
-        UnlockError::WrongSecret => CallError::WrongSecret,
-        UnlockError::Corrupt(_) | UnlockError::Failed(_) => CallError::Corrupt(error.to_string()),
-    })
+    store.unlock(secret.as_bytes()).map(Box::new).map_err(not_opened)
 }
 
-pub(super) fn not_tried(error: AttemptError) -> CallError {
+fn not_opened(error: UnlockError) -> CallError {
     match error {
-        AttemptError::Wait(seconds) => CallError::WaitFor(seconds),
-        AttemptError::Full => RequestError::StorageFull.into(),
-        AttemptError::Io(_) => RequestError::Storage(error.to_string()).into(),
+        UnlockError::WrongSecret => CallError::WrongSecret,
+        UnlockError::Corrupt(_) | UnlockError::Failed(_) => CallError::Corrupt(error.to_string()),
     }
+}
+
+fn wipe(folder: &Folder, store: LockedStore, attempts: &Attempts, secret: &Zeroizing<String>) -> Worked {
+    if let Err(error) = judged(attempts, || store.verify(secret.as_bytes()).map_err(not_opened)) {
+        return (Found::Locked(store), Err(error));
+    }
+    match destroyed(folder, &store.client_id()) {
+        Ok(()) => (Found::Empty, Ok(Outcome::Wiped)),
+        Err(error) => (Found::Locked(store), Err(error)),
+    }
+}
+
+/// Destroys the store, which nobody has open. Waits for the disk.
+pub(super) fn destroyed(folder: &Folder, client_id: &ClientId) -> Result<(), CallError> {
+    let failed = |error| RequestError::Storage(format!("the wipe goes on at the next start of kithd: {error}"));
+    store::wipe(folder, client_id).map_err(failed)?;
+    info!("everything has been wiped");
+    Ok(())
 }

@@ -1,9 +1,11 @@
 //! The one loop. While the store is locked, `locked` answers; once it is open, `ready` owns
 //! the engine, performs its effects and feeds the results back.
 
+mod check;
 mod clock;
 mod locked;
 mod ready;
+mod secret;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -111,7 +113,9 @@ impl Daemon {
                     self.desk.status.send_replace(status(&found));
                     locked::run(found, &self.folder, &self.attempts, start.take(), &mut self.desk, &mut stop).await
                 }
-                Next::Open(store) => ready::run(*store, &self.folder, &self.settings, &mut self.desk, &mut stop).await,
+                Next::Open(store) => {
+                    ready::run(*store, &self.folder, &self.attempts, &self.settings, &mut self.desk, &mut stop).await
+                }
                 Next::Stop => return,
             };
         }

@@ -11,13 +11,16 @@ use kith_engine::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
 
 use super::clock::now;
-use super::{Next, Settings, entropy, publish, stopped, wiped};
+use super::secret::judged;
+use super::{Next, Settings, check, entropy, locked, publish, stopped, wiped};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
-use crate::store::{self, Folder, Reader, Store, Writer};
+use crate::store::{self, Attempts, ChangeError, Folder, Found, Reader, Store, Writer};
+use crate::task::{TaskId, TaskKind};
 
 /// Reads of history that run side by side; each holds at most one page.
 const READS_MAX: usize = 4;
@@ -26,6 +29,15 @@ const LOADS_MAX: usize = 256;
 
 /// Overwritten of the stack after each input: handshakes go deepest, and an optimized build needs a fraction of it.
 const STACK_BYTES: usize = 64 * 1024;
+
+/// Whom to tell how a call ended.
+type Done = oneshot::Sender<Result<(), CallError>>;
+
+/// Why the store is closed while the program goes on.
+enum End {
+    Lock(Done),
+    Wipe(Done),
+}
 
 struct Ready<'a> {
     engine: Engine,
@@ -37,6 +49,8 @@ struct Ready<'a> {
     reads: Arc<Semaphore>,
     replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CallError>>>,
     next_request: u64,
+    attempts: Arc<Attempts>,
+    wipes_in: mpsc::Sender<Done>,
     /// Commits that the writer could not take.
     refused: VecDeque<(CommitId, CommitError)>,
     desk: &'a Desk,
@@ -47,6 +61,8 @@ struct Inputs {
     loaded: mpsc::Receiver<(LoadId, Loaded)>,
     links: mpsc::Receiver<(kith_engine::LinkId, LinkReport)>,
     signals: Option<mpsc::Receiver<Signal>>,
+    /// Wipes whose secret was right.
+    wipes: mpsc::Receiver<Done>,
 }
 
 /// What a pass of the loop found.
@@ -56,6 +72,7 @@ enum Input {
     Loaded(LoadId, Loaded),
     Link(kith_engine::LinkId, LinkReport),
     Signal(Signal),
+    Wipe(Done),
     Timeout,
     Stop,
 }
@@ -63,6 +80,7 @@ enum Input {
 pub(super) async fn run(
     store: Store,
     folder: &Folder,
+    attempts: &Arc<Attempts>,
     settings: &Settings,
     desk: &mut Desk,
     stop: &mut watch::Receiver<bool>,
@@ -77,10 +95,11 @@ pub(super) async fn run(
         relay_only: settings.link.relay_only,
     };
     let engine = Engine::new(identity, engine_settings, stored);
-    let mut inputs = Inputs { loaded, links: link_reports, signals };
+    let (wipes_in, wipes) = mpsc::channel(1);
+    let mut inputs = Inputs { loaded, links: link_reports, signals, wipes };
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
-    let lock = {
+    let end = {
         let mut ready = Ready {
             engine,
             writer,
@@ -91,6 +110,8 @@ pub(super) async fn run(
             reads: Arc::new(Semaphore::new(READS_MAX)),
             replies: BTreeMap::new(),
             next_request: 1,
+            attempts: attempts.clone(),
+            wipes_in,
             refused: VecDeque::new(),
             desk: &Desk {
                 calls: mpsc::channel(1).1,
@@ -99,11 +120,18 @@ pub(super) async fn run(
                 tasks: desk.tasks.clone(),
             },
         };
-        let lock = ready.serve(&mut inputs, &mut desk.calls, stop).await;
+        let end = ready.serve(&mut inputs, &mut desk.calls, stop).await;
         ready.close(inputs).await;
-        lock
+        end
     };
-    let Some(done) = lock else { return Next::Stop };
+    match end {
+        None => Next::Stop,
+        Some(End::Lock(done)) => lock(folder, desk, done),
+        Some(End::Wipe(done)) => wipe(folder, client_id, desk, done).await,
+    }
+}
+
+fn lock(folder: &Folder, desk: &Desk, done: Done) -> Next {
     match store::open(folder) {
         Ok(found) => {
             desk.status.send_replace(super::status(&found));
@@ -115,6 +143,22 @@ pub(super) async fn run(
             Next::Stop
         }
     }
+}
+
+async fn wipe(folder: &Folder, client_id: ClientId, desk: &Desk, done: Done) -> Next {
+    let folder = folder.clone();
+    let destroyed = tokio::task::spawn_blocking(move || locked::destroyed(&folder, &client_id)).await;
+    let (result, next) = match destroyed {
+        Ok(Ok(())) => (Ok(()), Next::Lock(Found::Empty)),
+        Ok(Err(error)) => (Err(error), Next::Stop),
+        Err(_) => (Err(CallError::Stopping), Next::Stop),
+    };
+    if result.is_ok() {
+        desk.status.send_replace(super::status(&Found::Empty));
+    }
+    // The caller may have gone.
+    let _ = done.send(result);
+    next
 }
 
 fn connect(
@@ -140,13 +184,13 @@ fn connect(
 }
 
 impl Ready<'_> {
-    /// Runs until the program ends, or until somebody locks: then gives whom to tell.
+    /// Runs until the program ends, or until the store is to be closed.
     async fn serve(
         &mut self,
         inputs: &mut Inputs,
         calls: &mut mpsc::Receiver<Call>,
         stop: &mut watch::Receiver<bool>,
-    ) -> Option<oneshot::Sender<Result<(), CallError>>> {
+    ) -> Option<End> {
         loop {
             self.perform();
             residue::wipe::<STACK_BYTES>();
@@ -158,7 +202,8 @@ impl Ready<'_> {
             }
             match next(&mut self.writer, inputs, calls, stop, timeout).await {
                 Input::Stop => return None,
-                Input::Call(Call::Lock { done }) => return Some(done),
+                Input::Call(Call::Lock { done }) => return Some(End::Lock(done)),
+                Input::Wipe(done) => return Some(End::Wipe(done)),
                 Input::Call(call) => self.call(call),
                 Input::Committed(id, result) => self.engine.handle_committed(id, result, now(), &mut entropy()),
                 Input::Loaded(id, loaded) => self.engine.handle_loaded(id, loaded, now(), &mut entropy()),
@@ -195,9 +240,40 @@ impl Ready<'_> {
             Call::Read { read, done } => self.read(read, done),
             Call::Snapshot { done } => drop(done.send(Ok(self.engine.snapshot()))),
             Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
+            Call::Wipe { secret, done } => self.wipe(secret, done),
+            Call::Check { done } => drop(done.send(self.check())),
             // Already open.
             Call::Unlock { done, .. } | Call::Lock { done } => drop(done.send(Ok(()))),
         }
+    }
+
+    /// Closes the store and wipes it, if the secret is right.
+    fn wipe(&self, secret: Zeroizing<String>, done: Done) {
+        let (attempts, keyholder, wipes) = (self.attempts.clone(), self.writer.keyholder(), self.wipes_in.clone());
+        let verified = tokio::task::spawn_blocking(move || {
+            let verify = || {
+                keyholder.verify(secret.as_bytes()).map_err(|error| match error {
+                    ChangeError::WrongSecret => CallError::WrongSecret,
+                    ChangeError::Locked | ChangeError::Full | ChangeError::Failed(_) => CallError::Locked,
+                })
+            };
+            wiped(|| judged(&attempts, verify))
+        });
+        tokio::spawn(async move {
+            match verified.await {
+                // In vain where the loop has ended meanwhile; the caller learns that.
+                Ok(Ok(())) => drop(wipes.send(done).await),
+                Ok(Err(error)) => drop(done.send(Err(error))),
+                Err(_) => drop(done.send(Err(CallError::Stopping))),
+            }
+        });
+    }
+
+    fn check(&self) -> Result<TaskId, CallError> {
+        let task = self.desk.tasks.begin(TaskKind::Check)?;
+        let (id, reader) = (task.id(), self.reader.clone());
+        tokio::task::spawn_blocking(move || wiped(|| check::work(&reader, task)));
+        Ok(id)
     }
 
     fn request(&mut self, request: Request, done: oneshot::Sender<Result<Reply, CallError>>) {
@@ -302,6 +378,7 @@ async fn next(
         Some((id, result)) = writer.completed() => Input::Committed(id, result),
         Some((id, loaded)) = inputs.loaded.recv() => Input::Loaded(id, loaded),
         signal = signal => Input::Signal(signal),
+        Some(done) = inputs.wipes.recv() => Input::Wipe(done),
         Some((id, report)) = inputs.links.recv() => Input::Link(id, report),
         call = calls.recv() => call.map_or(Input::Stop, Input::Call),
         () = timeout => Input::Timeout,

@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Folder, fault};
 
-const FILE: &str = "attempts";
+pub(super) const FILE: &str = "attempts";
 const FILE_MODE: u32 = 0o600;
 
 /// `version u8 = 1 ‖ wrong secrets in a row u32 ‖ the last attempt, ms since boot u64`

@@ -14,7 +14,7 @@ use super::files::{FILE_MODE, Files, RealFiles};
 pub(super) const STORE_FILE: &str = "store.redb";
 /// A database that is not finished, or not yet in its place.
 pub(super) const NEW_FILE: &str = "store.redb.new";
-const LOCK_FILE: &str = "lock";
+pub(super) const LOCK_FILE: &str = "lock";
 
 /// Nobody but the owner may read, write or enter.
 const FOLDER_MODE: u32 = 0o700;

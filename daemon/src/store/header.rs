@@ -23,6 +23,10 @@ const PHASE_AT: usize = TLV_BYTES + 1;
 const PARAMETERS_BYTES: usize = 20 + 16 + 4;
 
 /// What the wrapped keys are bound to: all bytes before them. By kind.
+/// No header is longer.
+pub(super) const HEADER_BYTES_MAX: usize = 256;
+const _: () = assert!(BOUND_PAIR_BYTES + WRAPPED_PAIR_BYTES <= HEADER_BYTES_MAX);
+
 const BOUND_DATA_KEY_BYTES: usize = TLV_BYTES + 1 + PARAMETERS_BYTES;
 const BOUND_PAIR_BYTES: usize = TLV_BYTES + 2 + PARAMETERS_BYTES;
 

@@ -59,6 +59,17 @@ impl Keyholder {
         Some(self.door.custody()?.backup_access())
     }
 
+    /// Whether this secret, the exact bytes that were typed, opens the store. Takes as long as
+    /// deriving a key: not for the async loop's own thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::WrongSecret`], or [`ChangeError::Locked`].
+    pub fn verify(&self, secret: &[u8]) -> Result<(), ChangeError> {
+        let custody = self.door.custody().ok_or(ChangeError::Locked)?;
+        Custody::open(custody.header().clone(), secret).map(drop).map_err(|_| ChangeError::WrongSecret)
+    }
+
     /// Puts the store's keys under a new secret: both are the exact bytes that were typed. No value
     /// is written anew: whoever knows the old secret and has an old copy of the header has the keys
     /// all the same. After a crash either the old or the new secret opens the store; after this has

@@ -34,6 +34,7 @@
 
 mod attempts;
 mod batch;
+mod check;
 mod custody;
 mod disk;
 mod fault;
@@ -51,11 +52,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod value;
+mod wipe;
 mod writer;
 
 pub use attempts::{Attempt, AttemptError, Attempts, FREE_ATTEMPTS, WAIT_S_MAX};
+pub use check::{CheckError, CheckReport, Progress};
 pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};
 pub use setup::{CreateError, Found, LockedStore, OpenError, Store, UnlockError, create, open};
+pub use wipe::wipe;
 pub use writer::{Completion, SubmitError, Writer};

@@ -115,7 +115,7 @@ impl Reader {
         self.door.revoke();
     }
 
-    fn page<T>(&self, read: impl FnOnce(&ReadTransaction, &Keys) -> Result<T, Fault>) -> Result<T, ReadError> {
+    pub(super) fn page<T>(&self, read: impl FnOnce(&ReadTransaction, &Keys) -> Result<T, Fault>) -> Result<T, ReadError> {
         let snapshot = self.door.snapshot()?.ok_or(ReadError::Locked)?;
         let keys = snapshot.keys().ok_or(ReadError::Locked)?;
         Ok(read(&snapshot.tx, keys)?)

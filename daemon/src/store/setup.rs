@@ -22,6 +22,7 @@ use super::{
     state,
     table::{HEADER, HEADER_KEY, Keys, Table},
     value::Sealer,
+    wipe,
     writer::Writer,
 };
 
@@ -95,12 +96,14 @@ pub struct Store {
 }
 
 /// Looks for a store in a data directory. Reads its clear header only, and changes nothing,
-/// except that a file which a power cut has left is recovered first.
+/// except that a file which a power cut has left is recovered first, and that a wipe which one has
+/// interrupted is finished.
 ///
 /// # Errors
 ///
 /// [`OpenError::Newer`] if a newer program wrote the header.
 pub fn open(folder: &Folder) -> Result<Found, OpenError> {
+    wipe::finish(folder).map_err(|error| OpenError::Failed(error.to_string()))?;
     match folder.has_store() {
         Ok(true) => {}
         Ok(false) => return Ok(Found::Empty),
@@ -148,6 +151,15 @@ pub fn create(folder: &Folder, secret: &[u8], identity: Identity, display_name: 
 }
 
 impl LockedStore {
+    /// Whether this secret opens it. PBKDF2 takes long: not for the async loop's own thread.
+    ///
+    /// # Errors
+    ///
+    /// [`UnlockError::WrongSecret`].
+    pub fn verify(&self, secret: &[u8]) -> Result<(), UnlockError> {
+        self.custody(secret).map(drop)
+    }
+
     /// Whose store it is.
     pub fn client_id(&self) -> ClientId {
         self.header.parameters.client_id

@@ -5,6 +5,7 @@
 mod chaos;
 mod contract;
 mod credential;
+mod keep;
 mod locked;
 mod long;
 mod notice;

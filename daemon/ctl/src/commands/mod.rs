@@ -1,5 +1,6 @@
 //! The commands, by what they are about.
 
+mod keep;
 mod manage;
 mod message;
 mod pairing;
@@ -17,6 +18,8 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::SetUp { name } => manage::set_up(arguments, console, name.clone()).await,
         Command::Unlock => manage::unlock(arguments, console).await,
         Command::Lock => manage::lock(arguments, console).await,
+        Command::Check => keep::check(arguments, console).await,
+        Command::Wipe { yes } => keep::wipe(arguments, console, *yes).await,
         Command::Status => manage::status(arguments, console).await,
         Command::Name { name } => manage::name(arguments, console, name).await,
         Command::Completions { shell } => manage::completions(console, *shell),

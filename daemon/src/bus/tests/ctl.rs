@@ -379,3 +379,28 @@ async fn completions_need_no_daemon() {
     assert_eq!(kithctl::run(&arguments, &mut console).await, Exit::Done);
     assert!(String::from_utf8(out).unwrap().contains("_kithctl"));
 }
+
+#[tokio::test]
+async fn a_check_says_what_is_damaged_and_exits_so() {
+    let stage = Stage::ready().await;
+    let sound = ctl(&stage, &["check"], "").await.done();
+    assert_eq!(sound.out, "7 values have been checked, and all are sound.\n");
+    stage.fake.act(|world| world.findings = vec!["One message is damaged.".into()]).await;
+    let damaged = ctl(&stage, &["check"], "").await;
+    assert_eq!(damaged.exit, Exit::Refused);
+    assert_eq!(damaged.out, "1 of 7 values are damaged:\n- One message is damaged.\n");
+    assert!(damaged.err.contains("do what each line says"), "{}", damaged.err);
+}
+
+#[tokio::test]
+async fn wiping_needs_an_answer_and_the_secret() {
+    let stage = Stage::ready().await;
+    let unanswered = ctl(&stage, &["wipe"], SECRET).await;
+    assert_eq!(unanswered.exit, Exit::Usage);
+    assert!(unanswered.err.contains("--yes"), "{}", unanswered.err);
+    let wrong = ctl(&stage, &["--json", "wipe", "--yes"], "wrong").await;
+    assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
+    assert_eq!(ctl(&stage, &["--json", "status"], "").await.done().json()["state"], "ready");
+    let wiped = ctl(&stage, &["--json", "wipe", "--yes"], SECRET).await.done();
+    assert_eq!(wiped.json(), json!({ "state": "needs-set-up" }));
+}

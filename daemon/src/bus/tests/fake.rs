@@ -12,6 +12,7 @@ use kith_engine::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::handle::{Call, CallError, DaemonState, Desk, Handle, Read, Row, Status, door};
+use crate::task::{Summary, SummaryValue, TaskEnd, TaskKind};
 
 pub(super) const SECRET: &str = "open sesame";
 pub(super) const URI: &str = "kith:aninvitethatnobodyelseshouldsee";
@@ -41,6 +42,8 @@ pub(super) struct World {
     pub(super) keys: BTreeMap<String, MessageId>,
     /// Whether what is sent arrives at once.
     pub(super) delivers: bool,
+    /// What a check finds.
+    pub(super) findings: Vec<String>,
     next_pairing: u32,
     next_message: u128,
 }
@@ -60,6 +63,7 @@ pub(super) fn start(state: DaemonState) -> (Handle, Fake) {
         acks: BTreeMap::new(),
         keys: BTreeMap::new(),
         delivers: true,
+        findings: Vec::new(),
         next_pairing: 1,
         next_message: 1,
     };
@@ -181,6 +185,31 @@ impl World {
                     self.next_pairing = 1;
                 }
                 let _ = done.send(Ok(()));
+            }
+            Call::Wipe { secret, done } => {
+                let result = if *secret == SECRET { refusal } else { Err(CallError::WrongSecret) };
+                if result.is_ok() {
+                    self.state = DaemonState::NeedsSetUp;
+                    if let Some(desk) = &self.desk {
+                        desk.status.send_replace(Status { state: self.state, client_id: None });
+                    }
+                }
+                let _ = done.send(result);
+            }
+            Call::Check { done } => {
+                let begun = refusal.and_then(|()| match &self.desk {
+                    Some(desk) => desk.tasks.begin(TaskKind::Check),
+                    None => Err(CallError::Stopping),
+                });
+                let _ = done.send(begun.map(|task| {
+                    let id = task.id();
+                    task.end(TaskEnd::Done(Summary::from([
+                        ("checked", SummaryValue::Number(7)),
+                        ("damaged", SummaryValue::Number(self.findings.len() as u64)),
+                        ("findings", SummaryValue::Texts(self.findings.clone())),
+                    ])));
+                    id
+                }));
             }
             Call::Engine { request, done } => {
                 let (reply, events) = match refusal.and_then(|()| Ok(self.request(request)?)) {

@@ -4,6 +4,7 @@ mod faults;
 
 mod attempts;
 mod batches;
+mod check;
 mod cost;
 mod damage;
 mod opening;
@@ -12,6 +13,7 @@ mod reading;
 mod records;
 mod secrecy;
 mod secret;
+mod wipe;
 
 use std::{
     os::unix::fs::PermissionsExt,
