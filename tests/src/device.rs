@@ -66,6 +66,8 @@ pub struct Device {
     name: String,
     place: Place,
     secret: Secret,
+    /// The size of the disk that the daemon has for itself, if it has one.
+    disk_bytes: Option<u64>,
     process: Option<Process>,
     bus: Bus,
     folder: TempDir,
@@ -87,6 +89,18 @@ impl Device {
         Ok(device)
     }
 
+    /// A device whose daemon stores on a disk of this size, in memory and in a mount namespace of its own: it ends
+    /// with the daemon.
+    pub async fn start_on_small_disk(name: &str, server_url: &str, disk_bytes: u64) -> Result<Self> {
+        let mut device = Self { disk_bytes: Some(disk_bytes), ..Self::prepare(name, server_url)? };
+        std::fs::create_dir(device.data_folder())?;
+        device.bus.run().await?;
+        device.run()?;
+        device.messenger().await?;
+        device.set_up().await?;
+        Ok(device)
+    }
+
     /// A device of which nothing runs yet, neither the bus nor the daemon.
     pub fn prepare(name: &str, server_url: &str) -> Result<Self> {
         Self::prepare_at(name, &Location::loopback(server_url))
@@ -101,6 +115,7 @@ impl Device {
             name: name.to_owned(),
             place: location.place.clone(),
             secret: Secret::random()?,
+            disk_bytes: None,
             process: None,
             bus,
             folder,
@@ -114,7 +129,17 @@ impl Device {
         // As systemd does, whether there is a credential or not.
         let credentials = format!("CREDENTIALS_DIRECTORY={}", self.folder.path().join(CREDENTIALS).display());
         let args = [&credentials, &program, "--config", &file.display().to_string()];
-        let process = Process::start_at(&self.place, "kithd", Path::new("env"), &args, self.folder.path())?;
+        let process = match self.disk_bytes {
+            None => Process::start_at(&self.place, "kithd", Path::new("env"), &args, self.folder.path())?,
+            Some(bytes) => {
+                let disk = format!("size={bytes},mode=0700");
+                let script = "mount -t tmpfs -o \"$1\" kith \"$2\" && shift 2 && exec env \"$@\"";
+                let data = self.data_folder().display().to_string();
+                let mounting = ["--mount", "sh", "-c", script, "sh", &disk, &data];
+                let all: Vec<&str> = mounting.into_iter().chain(args).collect();
+                Process::start_at(&self.place, "kithd", Path::new("unshare"), &all, self.folder.path())?
+            }
+        };
         self.process = Some(process);
         Ok(())
     }
@@ -226,6 +251,13 @@ impl Device {
     /// Where it stores what it keeps.
     pub fn data_folder(&self) -> PathBuf {
         self.folder.path().join(DATA)
+    }
+
+    /// Where it stores, as the daemon itself sees it: on its own disk, if it has one.
+    pub fn data_folder_inside(&self) -> Result<PathBuf> {
+        let pid = self.process.as_ref().context("the daemon does not run")?.pid();
+        let path = format!("/proc/{pid}/root{}", self.data_folder().display());
+        Ok(PathBuf::from(path))
     }
 
     /// What its daemon is configured with.

@@ -235,6 +235,19 @@ impl Conversation {
         .await
     }
 
+    /// Listens from now on until the daemon tells of a trouble that begins so.
+    pub async fn hear_of_trouble(&self, beginning: &'static str) -> Result<JoinHandle<Result<()>>> {
+        let mut troubles = self.peer.receive_trouble().await?;
+        Ok(tokio::spawn(within(DELIVERY_MAX, beginning, async move {
+            while let Some(trouble) = troubles.next().await {
+                if trouble.args()?.text.starts_with(beginning) {
+                    return Ok(());
+                }
+            }
+            bail!("the bus closed the connection")
+        })))
+    }
+
     /// Sends a text; returns when it is queued, on this device's disk.
     pub async fn send(&self, text: &str) -> Result<Queued> {
         let id = self.proxy.send("text/plain", text.as_bytes(), &SendOptions::default()).await?;

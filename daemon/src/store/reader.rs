@@ -115,7 +115,10 @@ impl Reader {
         self.door.revoke();
     }
 
-    pub(super) fn page<T>(&self, read: impl FnOnce(&ReadTransaction, &Keys) -> Result<T, Fault>) -> Result<T, ReadError> {
+    pub(super) fn page<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction, &Keys) -> Result<T, Fault>,
+    ) -> Result<T, ReadError> {
         let snapshot = self.door.snapshot()?.ok_or(ReadError::Locked)?;
         let keys = snapshot.keys().ok_or(ReadError::Locked)?;
         Ok(read(&snapshot.tx, keys)?)

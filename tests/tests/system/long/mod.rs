@@ -1,5 +1,6 @@
 //! What takes its time: outages, and everything that is repeated in a soak.
 
+mod full_disk;
 mod memory;
 mod nat;
 mod outage;
