@@ -76,6 +76,25 @@ pub struct Link {
     pub relay_only: bool,
 }
 
+/// How much history is kept. 0 is without end.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Messages of one conversation.
+    pub messages_max: u64,
+    /// Messages of all conversations; the longest gives first.
+    pub total_messages_max: u64,
+    /// Days since a message was received or delivered.
+    pub days_max: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        // With messages of an ordinary length about 200 MB, and 3 GB with the longest.
+        Self { messages_max: 0, total_messages_max: 250_000, days_max: 0 }
+    }
+}
+
 /// The first set-up, by the credential `kith.secret` instead of a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -101,6 +120,8 @@ pub struct Config {
     pub link: Link,
     /// The first set-up without a person.
     pub set_up: SetUp,
+    /// How much history is kept.
+    pub retention: Retention,
 }
 
 impl Default for Config {
@@ -112,6 +133,7 @@ impl Default for Config {
             signaling: Signaling::default(),
             link: Link::default(),
             set_up: SetUp::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod clock;
 mod locked;
 mod ready;
+mod retention;
 mod secret;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub link: Link,
     /// The name under which the credential sets up a device that has no identity yet.
     pub set_up_name: Option<String>,
+    /// How much history is kept.
+    pub retention: store::Retention,
     /// Where the system has put this process's credentials.
     pub credentials: Option<PathBuf>,
     /// This run's instance id, random.
@@ -46,6 +49,7 @@ impl Settings {
             signaling: config.signaling.clone(),
             link: config.link.clone(),
             set_up_name: config.set_up.display_name.clone(),
+            retention: retention::of(&config.retention),
             credentials: credential::folder(),
             instance,
         }

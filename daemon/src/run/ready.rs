@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::clock::now;
 use super::secret::judged;
-use super::{Next, Settings, check, entropy, locked, publish, stopped, wiped};
+use super::{Next, Settings, check, entropy, locked, publish, retention, stopped, wiped};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
@@ -99,6 +99,7 @@ pub(super) async fn run(
     let mut inputs = Inputs { loaded, links: link_reports, signals, wipes };
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
+    let trimming = tokio::spawn(retention::run(writer.trimmer(), settings.retention.clone()));
     let end = {
         let mut ready = Ready {
             engine,
@@ -121,6 +122,7 @@ pub(super) async fn run(
             },
         };
         let end = ready.serve(&mut inputs, &mut desk.calls, stop).await;
+        trimming.abort();
         ready.close(inputs).await;
         end
     };

@@ -219,7 +219,7 @@ impl<'a> Batch<'a> {
         if inbox_seq > old { self.put(&row_key, &CursorRow(inbox_seq)) } else { Ok(()) }
     }
 
-    fn keys(&self) -> &Keys {
+    pub(super) fn keys(&self) -> &Keys {
         self.sealer.keys()
     }
 
@@ -238,7 +238,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn remove(&mut self, table: Table, row_key: &[u8]) -> Result<(), Fault> {
+    pub(super) fn remove(&mut self, table: Table, row_key: &[u8]) -> Result<(), Fault> {
         let removed = self.tx.open_table(table.definition())?.remove(row_key)?.is_some();
         if removed {
             self.witness = Some(Witness::new(table.definition(), row_key, None));

@@ -11,6 +11,7 @@ use super::{
     disk::Door,
     fault::Fault,
     table::{HEADER, HEADER_KEY},
+    trim::{self, Retention, Sweep, Trimmed},
     value::Sealer,
 };
 
@@ -18,6 +19,7 @@ use super::{
 pub(super) struct GroupCommit {
     door: Arc<Door>,
     sealer: Sealer,
+    sweep: Sweep,
     /// Why nothing can be written any more.
     broken: Option<String>,
 }
@@ -34,7 +36,7 @@ enum Attempt {
 
 impl GroupCommit {
     pub(super) fn new(door: Arc<Door>, sealer: Sealer) -> Self {
-        Self { door, sealer, broken: None }
+        Self { door, sealer, sweep: Sweep::default(), broken: None }
     }
 
     /// Writes a batch in one transaction: without the commits that cannot be carried out, until
@@ -80,6 +82,38 @@ impl GroupCommit {
         }
         self.door.set_custody(custody);
         Ok(())
+    }
+
+    /// Takes some old messages away, in a transaction of its own.
+    pub(super) fn trim(&mut self, keep: &Retention, utc_ms: Option<u64>) -> Result<Trimmed, CommitError> {
+        if let Some(why) = &self.broken {
+            return Err(CommitError::Failed(why.clone()));
+        }
+        let mut sweep = self.sweep.clone();
+        let sealer = &mut self.sealer;
+        let stepped = self.door.begin_write().and_then(|tx| {
+            let tx = prepare(tx.ok_or(Fault::Database(redb::Error::DatabaseClosed))?)?;
+            let mut rows = Batch::new(&tx, sealer);
+            let trimmed = trim::step(&tx, &mut rows, keep, utc_ms, &mut sweep)?;
+            let witness = rows.into_witness();
+            Ok((tx, trimmed, witness))
+        });
+        let (tx, trimmed, witness) = match stepped {
+            Ok(stepped) => stepped,
+            Err(fault) if fault.is_of_database() => {
+                let text = CommitError::Failed(fault.to_string());
+                return self.settle(fault, None).and(Err(text));
+            }
+            Err(fault) => return Err(fault.into()),
+        };
+        // Where nothing has changed there is no fsync: dropping the transaction aborts it.
+        if witness.is_some()
+            && let Err(error) = tx.commit()
+        {
+            self.settle(error.into(), witness)?;
+        }
+        self.sweep = sweep;
+        Ok(trimmed)
     }
 
     /// Closes the database.

@@ -51,6 +51,7 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trim;
 mod value;
 mod wipe;
 mod writer;
@@ -61,5 +62,6 @@ pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};
 pub use setup::{CreateError, Found, LockedStore, OpenError, Store, UnlockError, create, open};
+pub use trim::{KEPT_MESSAGES, Retention, TrimError, Trimmed, Trimmer};
 pub use wipe::wipe;
 pub use writer::{Completion, SubmitError, Writer};

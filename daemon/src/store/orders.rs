@@ -3,7 +3,10 @@
 use kith_engine::{Commit, CommitError};
 use tokio::sync::oneshot;
 
-use super::custody::Custody;
+use super::{
+    custody::Custody,
+    trim::{Retention, Trimmed},
+};
 
 /// One thing to do.
 pub(super) enum Order {
@@ -11,4 +14,13 @@ pub(super) enum Order {
     Commit(Commit),
     /// Put this header in the place of the store's.
     Header(Box<Custody>, oneshot::Sender<Result<(), CommitError>>),
+    /// Take some old messages away.
+    Trim {
+        /// What is kept.
+        keep: Retention,
+        /// Now, if the clock has been set.
+        utc_ms: Option<u64>,
+        /// Completion.
+        done: oneshot::Sender<Result<Trimmed, CommitError>>,
+    },
 }

@@ -8,7 +8,7 @@ use std::{
 use kith_engine::{Commit, CommitError, CommitId};
 use tokio::sync::mpsc;
 
-use super::{disk::Door, group::GroupCommit, keyholder::Keyholder, orders::Order, value::Sealer};
+use super::{disk::Door, group::GroupCommit, keyholder::Keyholder, orders::Order, trim::Trimmer, value::Sealer};
 use crate::run::wiped;
 
 /// Commits that are submitted and whose completion has not been taken. The engine sends and
@@ -62,6 +62,11 @@ impl Writer {
         Keyholder::new(self.door.clone(), self.queue.downgrade())
     }
 
+    /// Who takes old messages away. It does not keep the writer from closing.
+    pub fn trimmer(&self) -> Trimmer {
+        Trimmer::new(self.queue.downgrade())
+    }
+
     /// Queues a commit. Never blocks.
     ///
     /// # Errors
@@ -78,6 +83,12 @@ impl Writer {
         })?;
         self.pending += 1;
         Ok(())
+    }
+
+    /// Commits whose completion has not been taken.
+    #[cfg(test)]
+    pub(super) fn pending(&self) -> usize {
+        self.pending
     }
 
     /// The next completion, in the order in which the commits were submitted; `None` if the
@@ -117,6 +128,7 @@ fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mp
         wiped(|| write(&mut group, &mut batch, &completed));
         match next {
             Some(Order::Header(custody, done)) => drop(done.send(wiped(|| group.put_header(*custody)))),
+            Some(Order::Trim { keep, utc_ms, done }) => drop(done.send(wiped(|| group.trim(&keep, utc_ms)))),
             Some(Order::Commit(_)) | None => {}
         }
     }

@@ -13,6 +13,7 @@ mod reading;
 mod records;
 mod secrecy;
 mod secret;
+mod trim;
 mod wipe;
 
 use std::{
