@@ -112,7 +112,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The message bus.
     pub bus: Bus,
-    /// What is logged, as directives of `tracing-subscriber`'s `EnvFilter`.
+    /// What is logged, as directives of `tracing-subscriber`'s `Targets`.
     pub log: String,
     /// The signaling server.
     pub signaling: Signaling,

@@ -11,6 +11,7 @@ use kithd::run::{Daemon, Settings};
 use kithd::{bus, link};
 use tokio::sync::watch;
 use tracing::{info, warn};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use zeroizing_alloc::ZeroAlloc;
@@ -94,12 +95,10 @@ fn show(loaded: &Loaded) -> anyhow::Result<()> {
 
 /// To the journal when systemd started this process, else to standard error.
 fn log_to(directives: &str) -> anyhow::Result<()> {
-    let mut filter =
-        tracing_subscriber::EnvFilter::try_new(directives).context("the key `log` is not a list of directives")?;
+    // Levels of targets. Filtering by the contents of spans would bring along regular expressions.
+    let filter: Targets = directives.parse().context("the key `log` is not a list of directives")?;
     // They would print remote ICE passwords and addresses.
-    for target in link::NOISY_LOG_TARGETS {
-        filter = filter.add_directive(format!("{target}=off").parse()?);
-    }
+    let filter = filter.with_targets(link::NOISY_LOG_TARGETS.map(|target| (target, LevelFilter::OFF)));
     let registry = tracing_subscriber::registry().with(filter);
     if std::env::var_os("JOURNAL_STREAM").is_some()
         && let Ok(journal) = tracing_journald::layer()

@@ -9,12 +9,12 @@ use kith_signal::{Config, Deadlines, Inherited, Reloader, Server};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is logged. The libraries' own events stay out in every mode: they print addresses.
-const LOG_FILTER: &str = "off,kith_signal=info";
+const LOGGED: (&str, LevelFilter) = ("kith_signal", LevelFilter::INFO);
 
 /// The signaling server of Kith.
 #[derive(Parser)]
@@ -98,7 +98,7 @@ fn inherited() -> anyhow::Result<Inherited> {
 }
 
 fn log_to_journal_or_stderr() {
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(LOG_FILTER));
+    let registry = tracing_subscriber::registry().with(Targets::new().with_targets([LOGGED]));
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
     match journal {
         Some(journal) => registry.with(journal).init(),
