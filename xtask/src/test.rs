@@ -11,7 +11,7 @@ use crate::{bare_metal, setup};
 pub(crate) const LONG_TESTS: &str = "long::";
 
 /// How many seeded runs of the simulation the whole test makes; without this variable it makes a few.
-const RUNS: (&str, &str) = ("KITH_RUNS", "10000");
+pub(crate) const RUNS: (&str, &str) = ("KITH_RUNS", "10000");
 
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
