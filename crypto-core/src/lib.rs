@@ -5,7 +5,8 @@
 //! - Bytes become typed values once: a value of [`identity::PublicIdentity`] or [`identity::Card`] is on the curve and verified.
 //! - The tag and the length of an encoded point are checked before it is parsed; a signature with a high s is refused.
 //! - Sealing and opening work in place in the caller's buffers. Nothing allocates.
-//! - Secrets are erased when dropped and print as `..`.
+//! - Secrets are erased when dropped and print as `..`. A handshake leaves none on the stack; `residue` lets callers
+//!   do the same for all else.
 //! - Every hash, key derivation and signature has a label of its own, beginning `kith/1 `.
 //!
 //! Deliberately absent: `std`, an allocator, input and output, a clock, a random source (callers pass one), and

@@ -23,6 +23,8 @@ use crate::primitives::{
     point_to_uncompressed,
 };
 
+use crate::residue::wiped;
+
 pub use pattern::Pattern;
 use pattern::{Table, Token};
 use symmetric::Symmetric;
@@ -30,6 +32,10 @@ pub(crate) use symmetric::nonce;
 
 /// The longest handshake message: a sealed static key and a tag.
 pub const MESSAGE_BYTES_MAX: usize = UNCOMPRESSED_BYTES + 2 * TAG_BYTES;
+
+/// Of the stack, overwritten after each step. What is made next may lie where an ephemeral key was, and would carry it
+/// along in its unused bytes. A step goes half as deep in an optimized build.
+const STACK_BYTES: usize = 16 * 1024;
 
 /// Why a handshake message was not written or not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +97,8 @@ pub struct HandshakeState {
     role: Role,
     /// The index of the next message.
     next: usize,
-    has_failed: bool,
+    /// It can do nothing more: it has failed, or its keys were given out.
+    is_over: bool,
     symmetric: Symmetric,
     own_static: SecretKey,
     own_ephemeral: Option<SecretKey>,
@@ -142,7 +149,7 @@ impl HandshakeState {
             table,
             role,
             next: 0,
-            has_failed: false,
+            is_over: false,
             symmetric,
             own_static: own.clone(),
             own_ephemeral: None,
@@ -155,12 +162,12 @@ impl HandshakeState {
     /// Whether this side writes the next message.
     pub fn is_my_turn(&self) -> bool {
         let writer = if self.next.is_multiple_of(2) { Role::Initiator } else { Role::Responder };
-        !self.has_failed && !self.is_finished() && writer == self.role
+        !self.is_over && !self.is_finished() && writer == self.role
     }
 
     /// Whether every message was written and read.
     pub fn is_finished(&self) -> bool {
-        !self.has_failed && self.next == self.table.messages.len()
+        !self.is_over && self.next == self.table.messages.len()
     }
 
     /// The other's static key: what was given, or what the handshake has transmitted.
@@ -184,12 +191,16 @@ impl HandshakeState {
     /// # Errors
     /// [`NoiseError::Turn`] and [`NoiseError::NoSpace`] change nothing; after any other the handshake has failed.
     pub fn write<R: CryptoRng + ?Sized>(&mut self, out: &mut [u8], rng: &mut R) -> Result<usize, NoiseError> {
+        wiped::<STACK_BYTES, _>(|| self.write_message(out, rng))
+    }
+
+    fn write_message<R: CryptoRng + ?Sized>(&mut self, out: &mut [u8], rng: &mut R) -> Result<usize, NoiseError> {
         if !self.is_my_turn() {
             return Err(NoiseError::Turn);
         }
         let length = self.message_bytes();
         let mut message = out.get_mut(..length).ok_or(NoiseError::NoSpace)?;
-        self.has_failed = true;
+        self.is_over = true;
         for &token in self.table.messages[self.next] {
             match token {
                 Token::E => {
@@ -209,7 +220,7 @@ impl HandshakeState {
         }
         self.symmetric.encrypt_and_hash(message)?;
         self.next += 1;
-        self.has_failed = false;
+        self.is_over = false;
         Ok(length)
     }
 
@@ -218,10 +229,14 @@ impl HandshakeState {
     /// # Errors
     /// [`NoiseError::Turn`] changes nothing; after any other the handshake has failed.
     pub fn read(&mut self, message: &[u8]) -> Result<(), NoiseError> {
-        if self.is_my_turn() || self.is_finished() || self.has_failed {
+        wiped::<STACK_BYTES, _>(|| self.read_message(message))
+    }
+
+    fn read_message(&mut self, message: &[u8]) -> Result<(), NoiseError> {
+        if self.is_my_turn() || self.is_finished() || self.is_over {
             return Err(NoiseError::Turn);
         }
-        self.has_failed = true;
+        self.is_over = true;
         let mut buf = [0; MESSAGE_BYTES_MAX];
         let mut rest = buf.get_mut(..self.message_bytes()).ok_or(NoiseError::Length)?;
         if rest.len() != message.len() {
@@ -246,23 +261,25 @@ impl HandshakeState {
         }
         self.symmetric.decrypt_and_hash(rest)?;
         self.next += 1;
-        self.has_failed = false;
+        self.is_over = false;
         Ok(())
     }
 
-    /// Ends the handshake (`Split`, Noise §5.2).
+    /// Ends the handshake (`Split`, Noise §5.2). It stays where it is, so that what it drops it erases there.
     ///
     /// # Errors
     /// [`NoiseError::Turn`]: it is not finished.
-    pub fn finish(self) -> Result<Outcome, NoiseError> {
+    pub fn finish(&mut self) -> Result<Outcome, NoiseError> {
         if !self.is_finished() {
             return Err(NoiseError::Turn);
         }
-        let [initiators, responders] = derive(&self.symmetric.chaining_key, &[], &[]).map(Zeroizing::new);
+        let [initiators, responders] =
+            wiped::<STACK_BYTES, _>(|| derive(&self.symmetric.chaining_key, &[], &[]).map(Zeroizing::new));
         let (sealing, opening) = match self.role {
             Role::Initiator => (initiators, responders),
             Role::Responder => (responders, initiators),
         };
+        self.is_over = true;
         Ok(Outcome { sealing, opening, hash: self.symmetric.hash })
     }
 

@@ -70,10 +70,11 @@ fn nonce(counter: u64) -> [u8; 12] {
 }
 
 /// Both ends agree on the hash and open each other's transport messages.
-fn check_transport(ours: HandshakeState, theirs: snow::HandshakeState) {
+fn check_transport(mut ours: HandshakeState, theirs: snow::HandshakeState) {
     let hash = theirs.get_handshake_hash().to_vec();
     let mut theirs = theirs.into_transport_mode().unwrap();
     let outcome: Outcome = ours.finish().unwrap();
+    assert!(ours.finish().is_err(), "the keys are given out once");
     assert_eq!(outcome.hash[..], hash);
     for counter in 0..5 {
         let mut record = vec![0x11; 100 + counter as usize];

@@ -174,7 +174,7 @@ impl Handshake {
     ///
     /// # Errors
     /// [`SessionError::Noise`]: it is not finished. [`SessionError::WrongStatic`].
-    pub fn finish(self) -> Result<Session, SessionError> {
+    pub fn finish(mut self) -> Result<Session, SessionError> {
         self.check_static()?;
         Ok(Session::new(self.role, self.prologue, &self.noise.finish()?))
     }

@@ -95,10 +95,12 @@ impl Session {
         }
         // First what can fail for want of space, so that the caller may try again.
         let written = self.seal_frame(&Frame::Switch, out)?;
-        let Rekey::Started(mut noise) = core::mem::replace(&mut self.rekey, Rekey::Idle) else {
+        let Rekey::Started(noise) = &mut self.rekey else {
             return Err(self.close(SessionError::OutOfPlace));
         };
         let outcome = noise.read(message).and_then(|()| noise.finish()).map_err(|error| self.close(error.into()))?;
+        // Dropped in its place, so that no ephemeral key stays there.
+        self.rekey = Rekey::Idle;
         self.sealing = Direction::new(&outcome.sealing);
         self.opening = Direction::new(&outcome.opening);
         self.hash = outcome.hash;
@@ -111,15 +113,15 @@ impl Session {
     /// # Errors
     /// [`SessionError::OutOfPlace`]: no rekey was answered; closes the session.
     pub fn switch(&mut self) -> Result<(), SessionError> {
-        match core::mem::replace(&mut self.rekey, Rekey::Idle) {
-            Rekey::Answered { opening, hash } => {
-                self.opening = opening;
-                self.hash = hash;
-                self.generation += 1;
-                Ok(())
-            }
-            _ => Err(self.close(SessionError::OutOfPlace)),
-        }
+        let Rekey::Answered { opening, hash } = &mut self.rekey else {
+            return Err(self.close(SessionError::OutOfPlace));
+        };
+        core::mem::swap(&mut self.opening, opening);
+        self.hash = *hash;
+        self.generation += 1;
+        // With the old key in it, which is erased there.
+        self.rekey = Rekey::Idle;
+        Ok(())
     }
 
     fn check_identities(&self, own: &Identity, remote: &PublicIdentity) -> Result<(), SessionError> {

@@ -127,6 +127,15 @@ impl Engine {
         events
     }
 
+    /// How often the keys of the session with a contact were replaced; `None` without a session in use.
+    pub fn key_generation(&self, peer: ClientId) -> Option<u64> {
+        let current = self.contacts.get(&peer)?.current?;
+        match &self.conns.get(&current)?.stage {
+            Stage::Open(session) => Some(session.key_generation()),
+            Stage::Negotiating | Stage::Handshaking(_) | Stage::Greeting(_) => None,
+        }
+    }
+
     /// The next thing to do. Call until `None` after every input.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()

@@ -195,31 +195,39 @@ impl Ready<'_> {
     ) -> Option<End> {
         loop {
             self.perform();
-            residue::wipe::<STACK_BYTES>();
             let timeout = self.engine.poll_timeout().map(|at| at.saturating_sub(now().boot_ms));
             if timeout == Some(0) {
                 // Before the next input, however many of them wait.
-                self.engine.handle_timeout(now(), &mut entropy());
+                self.take(Input::Timeout);
                 continue;
             }
             match next(&mut self.writer, inputs, calls, stop, timeout).await {
                 Input::Stop => return None,
                 Input::Call(Call::Lock { done }) => return Some(End::Lock(done)),
                 Input::Wipe(done) => return Some(End::Wipe(done)),
-                Input::Call(call) => self.call(call),
-                Input::Committed(id, result) => self.engine.handle_committed(id, result, now(), &mut entropy()),
-                Input::Loaded(id, loaded) => self.engine.handle_loaded(id, loaded, now(), &mut entropy()),
-                Input::Link(id, LinkReport::Event(event)) => {
-                    debug!(link = id.0, event = link_event_name(&event), "link");
-                    self.engine.handle_link(id, event, now(), &mut entropy());
-                }
-                Input::Link(id, LinkReport::Frame(mut frame)) => {
-                    self.engine.handle_frame(id, &mut frame, now(), &mut entropy());
-                }
-                Input::Signal(signal) => self.engine.handle_signal(signal, now(), &mut entropy()),
-                Input::Timeout => self.engine.handle_timeout(now(), &mut entropy()),
+                input => self.take(input),
             }
         }
+    }
+
+    /// Gives the engine an input, and leaves nothing of what it does with keys on the stack.
+    fn take(&mut self, input: Input) {
+        residue::wiped::<STACK_BYTES, _>(|| match input {
+            // The loop itself takes them.
+            Input::Stop | Input::Wipe(_) => {}
+            Input::Call(call) => self.call(call),
+            Input::Committed(id, result) => self.engine.handle_committed(id, result, now(), &mut entropy()),
+            Input::Loaded(id, loaded) => self.engine.handle_loaded(id, loaded, now(), &mut entropy()),
+            Input::Link(id, LinkReport::Event(event)) => {
+                debug!(link = id.0, event = link_event_name(&event), "link");
+                self.engine.handle_link(id, event, now(), &mut entropy());
+            }
+            Input::Link(id, LinkReport::Frame(mut frame)) => {
+                self.engine.handle_frame(id, &mut frame, now(), &mut entropy());
+            }
+            Input::Signal(signal) => self.engine.handle_signal(signal, now(), &mut entropy()),
+            Input::Timeout => self.engine.handle_timeout(now(), &mut entropy()),
+        });
     }
 
     /// Ends everything in order; what was accepted reaches the disk.

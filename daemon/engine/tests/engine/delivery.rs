@@ -334,6 +334,7 @@ fn a_content_type_that_no_peer_would_take_is_refused_before_it_is_queued() {
 #[test]
 fn a_session_lives_for_days_with_a_new_key_every_quarter_of_an_hour() {
     let mut world = World::paired(35);
+    let links = world.links_opened;
     let mut count = 0;
     for hour in 0..24 {
         count += 2;
@@ -344,8 +345,36 @@ fn a_session_lives_for_days_with_a_new_key_every_quarter_of_an_hour() {
     }
     assert_eq!(world.delivered(0, 1) + world.delivered(1, 0), count);
     assert!(world.troubles(0).is_empty() && world.troubles(1).is_empty(), "{:?}", world.troubles(0));
-    // Three frames for each rekey, two messages and two acknowledgements an hour, hello twice.
-    assert!(world.frames > 24 * 4 * 3, "{} frames", world.frames);
+    assert_eq!(world.links_opened, links);
+    assert!(world.key_generation(0, 1) >= Some(24 * 4 - 1), "{:?}", world.key_generation(0, 1));
+}
+
+#[test]
+fn messages_that_cross_sixteen_new_keys_arrive_once_and_in_order() {
+    let mut world = World::paired(44);
+    // Slow enough that messages of both sides are on their way at each step of a rekey.
+    world.delays.channel_ms = 400;
+    let links = world.links_opened;
+    let [a, b] = [0, 1].map(|device| world.devices[device].id);
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    for generation in 1..=16 {
+        let soon_ms = world.boot_ms + 14 * 60_000 + 55_000;
+        while world.key_generation(0, 1) < Some(generation) {
+            for (from, peer, texts) in [(0, b, &mut there), (1, a, &mut back)] {
+                let text = format!("{from}, number {}", texts.len());
+                world.request(from, Request::Send { peer, message: World::message(&text) });
+                texts.push(text);
+            }
+            // Now and then, and all the time while keys change.
+            world.run_for(if world.boot_ms < soon_ms { (soon_ms - world.boot_ms).min(60_000) } else { 100 });
+            assert!(world.boot_ms < soon_ms + 60_000, "no new key after {generation}");
+        }
+    }
+    assert!(world.run_while(60_000, |w| w.queued(0, 1) + w.queued(1, 0) > 0));
+    assert_eq!(world.received(1, 0), there);
+    assert_eq!(world.received(0, 1), back);
+    assert_eq!(world.links_opened, links, "it was one session");
+    assert!(world.troubles(0).is_empty() && world.troubles(1).is_empty(), "{:?}", world.troubles(0));
 }
 
 #[test]

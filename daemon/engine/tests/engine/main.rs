@@ -1,10 +1,19 @@
 //! Whole engines in virtual time.
 
+use std::alloc::System;
+
+use zeroizing_alloc::ZeroAlloc;
+
 mod chaos;
 mod delivery;
 mod hostile;
 mod hostile_peer;
+mod memory;
 mod pairing;
 mod restored;
 mod villain;
 mod world;
+
+/// As in the daemon: freed memory is overwritten.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);

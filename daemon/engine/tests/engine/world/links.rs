@@ -55,6 +55,13 @@ impl World {
         self.push(delay_ms, Happening::Frame(other, run, other_link, frame));
     }
 
+    /// Of the certificate that a device has for a link.
+    pub(crate) fn fingerprint(device: usize, link: LinkId) -> [u8; 32] {
+        let mut bytes = [device as u8; 32];
+        bytes[..8].copy_from_slice(&link.0.to_be_bytes());
+        bytes
+    }
+
     pub(super) fn negotiate(&mut self, index: usize, link: LinkId, words: Negotiation) {
         let parse = |sdp: &str| -> Option<(usize, LinkId)> {
             let (device, link) = sdp.split_once(' ')?;
@@ -87,15 +94,13 @@ impl World {
         let swapped = self.swap_fingerprints;
         let Some(own) = self.devices[index].links.get_mut(&link) else { return };
         own.up = true;
-        let fingerprint = |device: usize, link: LinkId| {
-            let mut bytes = [device as u8; 32];
-            bytes[..8].copy_from_slice(&link.0.to_be_bytes());
-            bytes
-        };
-        let mut remote_fingerprint = fingerprint(remote.0, remote.1);
+        let mut remote_fingerprint = Self::fingerprint(remote.0, remote.1);
         remote_fingerprint[31] ^= u8::from(swapped);
-        let up =
-            LinkEvent::Up { own_fingerprint: fingerprint(index, link), remote_fingerprint, path: LinkPath::Direct };
+        let up = LinkEvent::Up {
+            own_fingerprint: Self::fingerprint(index, link),
+            remote_fingerprint,
+            path: LinkPath::Direct,
+        };
         self.push(self.delays.channel_ms, Happening::Link(index, run, link, up));
     }
 }

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
+use kith_crypto::residue;
 use kith_engine::{
     Commit, CommitError, CommitId, Effect, Engine, Event, Incarnation, LinkEvent, LinkId, LinkRole, LoadId, Loaded,
     Negotiation, Now, PairingView, PeerView, ProfileRecord, Reply, RequestError, RequestId, Settings, Signal,
     SignalOut,
 };
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 use disk::Disk;
 pub(crate) use faults::Faults;
@@ -28,6 +29,11 @@ use server::Server;
 const BOOT_MS: u64 = 50_000;
 /// 2026-06-01, in milliseconds of UTC.
 const UTC_MS: u64 = 1_780_272_000_000;
+
+/// Overwritten of the stack after an input, where it is.
+const STACK_BYTES: usize = 64 * 1024;
+/// Random bytes that are enough for a test with one session.
+const RANDOM_BYTES: usize = 16 * 1024;
 
 /// Changes bytes on their way.
 pub(crate) type Tamper = Box<dyn FnMut(&mut Vec<u8>)>;
@@ -48,7 +54,7 @@ impl Default for Delays {
 
 pub(crate) struct Device {
     pub(crate) id: ClientId,
-    identity: Arc<Identity>,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) engine: Option<Engine>,
     pub(crate) disk: Disk,
     /// Counts restarts, so that what was meant for an earlier run reaches nobody.
@@ -123,6 +129,8 @@ pub(crate) struct World {
     /// How far the wall clock is off, milliseconds.
     pub(crate) utc_offset_ms: i64,
     pub(crate) clock_trusted: bool,
+    /// Overwrite the stack after each input, as the daemon does. It takes as long as the rest of a run.
+    pub(crate) wipes_stack: bool,
 }
 
 impl World {
@@ -145,6 +153,7 @@ impl World {
             fault_rng: ChaCha20Rng::seed_from_u64(seed ^ 0x6b69_7468),
             utc_offset_ms: 0,
             clock_trusted: true,
+            wipes_stack: false,
         };
         for index in 0..count {
             let mut rng = ChaCha20Rng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(index as u64));
@@ -213,6 +222,21 @@ impl World {
             // Whether there was room for it is told to nobody.
             let _ = self.devices[index].disk.commit(ops);
         }
+    }
+
+    /// What each device will draw from now on.
+    pub(crate) fn randomness_to_come(&self) -> Vec<Vec<u8>> {
+        let stream = |device: &Device| {
+            let mut bytes = vec![0; RANDOM_BYTES];
+            device.rng.clone().fill_bytes(&mut bytes);
+            bytes
+        };
+        self.devices.iter().map(stream).collect()
+    }
+
+    /// Draws more than a source of random numbers keeps ready: nothing that was drawn is left in it.
+    pub(crate) fn discard_randomness(&mut self) {
+        self.devices.iter_mut().for_each(|device| device.rng.fill_bytes(&mut [0; 512]));
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -293,7 +317,7 @@ impl World {
             if let Some(engine) = &mut device.engine
                 && engine.poll_timeout().is_some_and(|at| at <= now.boot_ms)
             {
-                engine.handle_timeout(now, &mut device.rng);
+                input(self.wipes_stack, || engine.handle_timeout(now, &mut device.rng));
                 assert!(engine.poll_timeout().is_none_or(|at| at > now.boot_ms), "a timer that stays due would spin");
                 self.drain(index);
             }
@@ -341,12 +365,12 @@ impl World {
         }
     }
 
-    fn with(&mut self, index: usize, run: u64, input: impl FnOnce(&mut Engine, &mut ChaCha20Rng)) {
+    fn with(&mut self, index: usize, run: u64, take: impl FnOnce(&mut Engine, &mut ChaCha20Rng)) {
         let device = &mut self.devices[index];
         if device.run == run
             && let Some(engine) = &mut device.engine
         {
-            input(engine, &mut device.rng);
+            input(self.wipes_stack, || take(engine, &mut device.rng));
             self.drain(index);
         }
     }
@@ -400,4 +424,9 @@ impl World {
         }
         device.events.push(event);
     }
+}
+
+/// Gives an engine an input, and leaves nothing of it on the stack if that is asked for.
+fn input(wipes_stack: bool, work: impl FnOnce()) {
+    if wipes_stack { residue::wiped::<STACK_BYTES, _>(work) } else { work() }
 }

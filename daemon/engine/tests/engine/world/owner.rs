@@ -5,7 +5,7 @@ use kith_engine::{
     RequestError, RequestId,
 };
 
-use super::World;
+use super::{World, input};
 
 impl World {
     pub(crate) fn request(&mut self, index: usize, request: Request) -> RequestId {
@@ -14,7 +14,7 @@ impl World {
         let id = RequestId(device.next_request);
         device.next_request += 1;
         let engine = device.engine.as_mut().expect("the device runs");
-        engine.handle_request(id, request, now, &mut device.rng);
+        input(self.wipes_stack, || engine.handle_request(id, request, now, &mut device.rng));
         self.drain(index);
         id
     }
@@ -88,6 +88,12 @@ impl World {
             view.is_some_and(|v| v.link != LinkState::None)
         };
         up(a, b) && up(b, a)
+    }
+
+    /// How often the keys of the session between two devices were replaced, on both sides.
+    pub(crate) fn key_generation(&self, a: usize, b: usize) -> Option<u64> {
+        let of = |x: usize, y: usize| self.devices[x].engine.as_ref()?.key_generation(self.devices[y].id);
+        Some(of(a, b)?.min(of(b, a)?))
     }
 
     pub(crate) fn troubles(&self, index: usize) -> Vec<&str> {
