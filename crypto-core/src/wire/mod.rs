@@ -265,14 +265,16 @@ fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, WireError> {
     }
 }
 
-/// `type "/" subtype`, both restricted names (RFC 6838 §4.2); parameters are not part of it.
+/// `type "/" subtype`, both restricted names (RFC 6838 §4.2), at most [`CONTENT_TYPE_BYTES_MAX`] together; parameters are
+/// not part of it.
 pub fn is_content_type(text: &str) -> bool {
     let is_name = |name: &str| {
         let mut bytes = name.bytes();
         bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
-    text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
+    text.len() <= CONTENT_TYPE_BYTES_MAX
+        && text.split_once('/').is_some_and(|(kind, subtype)| is_name(kind) && is_name(subtype))
 }
 
 /// Serde writes `&[u8]` element by element; this writes it in one piece, to the same bytes.

@@ -322,7 +322,8 @@ fn a_name_given_while_a_session_begins_is_the_name_on_disk() {
 fn a_content_type_that_no_peer_would_take_is_refused_before_it_is_queued() {
     let mut world = World::paired(42);
     let peer = world.devices[1].id;
-    for content_type in ["text/plain; charset=utf-8", "a/b/c", "text/ plain", "text", "/plain", "text/", ""] {
+    let long = format!("text/{}", "x".repeat(60));
+    for content_type in ["text/plain; charset=utf-8", "a/b/c", "text/ plain", "text", "/plain", "text/", "", &long] {
         let message = kith_engine::NewMessage { content_type: content_type.to_owned(), ..World::message("x") };
         let refused = world.ask(0, Request::Send { peer, message });
         assert!(matches!(refused, Err(RequestError::InvalidArgument(_))), "{content_type}");
