@@ -16,18 +16,22 @@ const FIELD_BYTES_MAX: usize = 255;
 const BINARY_BYTES_MAX: usize = 1 + CARD_BYTES + SECRET_BYTES + 8 + 2 * (1 + FIELD_BYTES_MAX) + CHECKSUM_BYTES;
 
 /// What an invite says.
-pub(crate) struct Invite {
-    pub(crate) card: Card,
-    pub(crate) secret: InviteSecret,
+pub struct Invite {
+    /// The inviter's.
+    pub card: Card,
+    /// What the keys of the pairing are made from.
+    pub secret: InviteSecret,
     /// Seconds of UTC; informs only, the inviter enforces it.
-    pub(crate) expires_utc_s: u64,
-    pub(crate) url: String,
-    pub(crate) name: String,
+    pub expires_utc_s: u64,
+    /// Of the inviter's signaling server.
+    pub url: String,
+    /// The inviter's.
+    pub name: String,
 }
 
 impl Invite {
     /// The `kith:` text, a secret.
-    pub(crate) fn to_text(&self) -> Zeroizing<String> {
+    pub fn to_text(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new(Vec::with_capacity(BINARY_BYTES_MAX));
         bytes.push(FORMAT);
         bytes.extend_from_slice(self.card.as_bytes());
@@ -49,7 +53,10 @@ impl Invite {
     }
 
     /// Reads the text; either case, surrounding white space ignored.
-    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
         let upper = Zeroizing::new(text.trim().to_ascii_uppercase());
         let encoded = upper.strip_prefix("KITH:").ok_or("it does not begin with kith:")?;
         if encoded.len() > BINARY_BYTES_MAX * 8 / 5 + 1 {

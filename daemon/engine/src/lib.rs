@@ -28,7 +28,8 @@ mod delivery;
 mod effect;
 mod engine;
 mod event;
-mod invite;
+#[doc(hidden)] // for the fuzz targets; it is no API
+pub mod invite;
 mod link;
 mod pairing;
 mod record;

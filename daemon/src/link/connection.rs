@@ -149,13 +149,7 @@ impl Connection {
         if candidate.relayed {
             self.remote_relays.insert(candidate.address);
         }
-        let init = RTCIceCandidateInit {
-            candidate: candidate.line,
-            sdp_mid: Some(String::new()),
-            sdp_mline_index: Some(0),
-            ..RTCIceCandidateInit::default()
-        };
-        if let Err(error) = self.peer.add_ice_candidate(init).await {
+        if let Err(error) = self.peer.add_ice_candidate(init_of(candidate)).await {
             tracing::debug!(%error, "a candidate of the other side is dropped");
         }
     }
@@ -232,8 +226,18 @@ pub(super) async fn is_the_channel(channel: &dyn DataChannel) -> bool {
     right.await.unwrap_or(false)
 }
 
+/// A candidate of the only data section, as the library takes it.
+pub(super) fn init_of(candidate: Candidate) -> RTCIceCandidateInit {
+    RTCIceCandidateInit {
+        candidate: candidate.line,
+        sdp_mid: Some(String::new()),
+        sdp_mline_index: Some(0),
+        ..RTCIceCandidateInit::default()
+    }
+}
+
 /// A fresh ECDSA P-256 certificate and its fingerprint. Its validity and its name say nothing.
-fn certificate() -> Result<(RTCCertificate, [u8; 32]), Failure> {
+pub(super) fn certificate() -> Result<(RTCCertificate, [u8; 32]), Failure> {
     let provider = default_provider().map_err(or(Failure::Preparation))?;
     let scheme = SignatureScheme::EcdsaP256Sha256;
     let certificate = RTCCertificate::generate(provider.crypto(), scheme, CertificateParams::default())
@@ -243,7 +247,7 @@ fn certificate() -> Result<(RTCCertificate, [u8; 32]), Failure> {
     Ok((certificate, fingerprint))
 }
 
-fn settings(relay_only: bool) -> SettingEngine {
+pub(super) fn settings(relay_only: bool) -> SettingEngine {
     let settings = SettingEngineBuilder::new()
         // The default fails where no multicast route exists: at boot, in a namespace.
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)

@@ -23,6 +23,8 @@ mod addresses;
 pub mod bare;
 mod callbacks;
 mod connection;
+#[doc(hidden)] // for the fuzz targets; it is no API
+pub mod dry_run;
 mod failure;
 mod own;
 mod remote;

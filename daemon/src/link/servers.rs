@@ -50,15 +50,27 @@ impl Servers {
         for (server, url, addresses) in resolved {
             for address in one_of_each_family(addresses) {
                 servers.relays |= url.relay;
-                servers.entries.push(RTCIceServer {
-                    urls: vec![format!("{}:{address}", if url.relay { "turn" } else { "stun" })],
-                    username: server.username.clone(),
-                    credential: server.password.clone(),
-                });
+                servers.entries.push(entry(server, url, address));
             }
         }
         servers
     }
+}
+
+fn entry(server: &IceServer, url: Url<'_>, address: SocketAddr) -> RTCIceServer {
+    RTCIceServer {
+        urls: vec![format!("{}:{address}", if url.relay { "turn" } else { "stun" })],
+        username: server.username.clone(),
+        credential: server.password.clone(),
+    }
+}
+
+/// The entry of a server whose URL needs no name resolved.
+pub(super) fn numeric(url: &str) -> Option<RTCIceServer> {
+    let words = || "words".to_owned();
+    let server = IceServer { urls: vec![url.to_owned()], username: words(), password: words() };
+    let (server, url) = usable_urls(&server).next()?;
+    Some(entry(server, url, SocketAddr::new(url.host.parse().ok()?, url.port)))
 }
 
 fn usable_urls(server: &IceServer) -> impl Iterator<Item = (&IceServer, Url<'_>)> {

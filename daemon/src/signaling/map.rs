@@ -29,7 +29,7 @@ pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
 
 /// What the server says after the welcome; `None` is a message that only belongs before it, or about a
 /// room: this device enters none.
-pub(super) fn to_engine(message: ToDevice) -> Option<Signal> {
+pub fn to_engine(message: ToDevice) -> Option<Signal> {
     Some(match message {
         ToDevice::Challenge(_) | ToDevice::Welcome(_) | ToDevice::RoomPresence(_) | ToDevice::RoomFull(_) => {
             return None;

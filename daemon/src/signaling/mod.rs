@@ -16,7 +16,8 @@
 mod backoff;
 mod connect;
 mod endpoint;
-mod map;
+#[doc(hidden)] // for the fuzz targets; it is no API
+pub mod map;
 mod session;
 
 use std::sync::Arc;

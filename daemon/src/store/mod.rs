@@ -45,6 +45,8 @@ mod header;
 mod keyholder;
 mod orders;
 mod reader;
+#[doc(hidden)] // for the fuzz targets; it is no API
+pub mod reread;
 mod rows;
 mod setup;
 mod state;

@@ -17,7 +17,7 @@ use super::{
 
 /// The largest payload: a message with a body of 12,288 bytes and its envelope need 12,500, the
 /// length field could say 65,535; the rest is room for later kinds.
-const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
+pub(super) const PAYLOAD_BYTES_MAX: usize = 16 * 1024;
 
 const SEALED_HEAD_BYTES: usize = vault::VALUE_HEAD_BYTES;
 const TAG_BYTES: usize = vault::OVERHEAD - SEALED_HEAD_BYTES;
