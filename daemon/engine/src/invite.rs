@@ -14,6 +14,8 @@ const CHECKSUM_BYTES: usize = 4;
 const FIELD_BYTES_MAX: usize = 255;
 /// Format, card, secret, expiry, both fields at their longest, checksum.
 const BINARY_BYTES_MAX: usize = 1 + CARD_BYTES + SECRET_BYTES + 8 + 2 * (1 + FIELD_BYTES_MAX) + CHECKSUM_BYTES;
+/// The scheme, and the binary form in characters of 5 bits.
+const TEXT_BYTES_MAX: usize = SCHEME.len() + (BINARY_BYTES_MAX * 8).div_ceil(5);
 
 /// What an invite says.
 pub struct Invite {
@@ -44,7 +46,7 @@ impl Invite {
         }
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        let mut text = Zeroizing::new(String::with_capacity(SCHEME.len() + BINARY_BYTES_MAX * 8 / 5 + 1));
+        let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES_MAX));
         text.push_str(SCHEME);
         let mut encoded = Zeroizing::new(BASE32_NOPAD.encode(&bytes));
         encoded.make_ascii_lowercase();
@@ -57,11 +59,13 @@ impl Invite {
     /// # Errors
     /// Says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let upper = Zeroizing::new(text.trim().to_ascii_uppercase());
-        let encoded = upper.strip_prefix("KITH:").ok_or("it does not begin with kith:")?;
-        if encoded.len() > BINARY_BYTES_MAX * 8 / 5 + 1 {
+        let text = text.trim();
+        // Before the first copy: whoever pastes something else may paste a lot of it.
+        if text.len() > TEXT_BYTES_MAX {
             return Err("it is too long");
         }
+        let upper = Zeroizing::new(text.to_ascii_uppercase());
+        let encoded = upper.strip_prefix("KITH:").ok_or("it does not begin with kith:")?;
         let bytes = BASE32_NOPAD.decode(encoded.as_bytes()).map_err(|_| "it is cut off or mistyped")?;
         let bytes = Zeroizing::new(bytes);
         let split = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or("it is cut off")?;
