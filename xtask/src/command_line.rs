@@ -1,5 +1,6 @@
 //! The command line, read by hand: a parser crate would be compiled before every first command.
 
+use crate::fuzz::Wish;
 use crate::needs::Tier;
 use crate::steps::OnFailure;
 use crate::test::Extent;
@@ -9,7 +10,9 @@ pub(crate) const HELP: &str = "\
 cargo xtask demo [--check]                two devices and a server on this machine; --check ends by itself
 cargo xtask bench [SUITE]                 figures beside their references; the suites are device (device) and signal
 cargo xtask test [quick] [--keep-going]   everything that is checked; quick leaves the long tests out
-cargo xtask soak [--rounds N]             the long tests and the demo, N times (20), and the benchmarks
+cargo xtask soak [--rounds N]             the long tests and the demo, N times (20), the benchmarks, the fuzz targets
+cargo xtask fuzz [--minutes N] [--keep] [TARGET]
+                                          each fuzz target for N minutes (10); --keep adds what it found to the tests
 cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)
 cargo xtask help                          this page";
 
@@ -22,11 +25,15 @@ pub(crate) const SUITE: &str = "device";
 /// Beyond this, a soak is a typing error.
 const SOAK_ROUNDS_MAX: u32 = 100_000;
 
+/// A target that runs longer than a week is a typing error.
+const FUZZ_MINUTES_MAX: u32 = 7 * 24 * 60;
+
 /// One command with its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Bench { suite: String },
     Demo { check: bool },
+    Fuzz(Wish),
     Help,
     Setup { tier: Tier },
     Soak { rounds: u32 },
@@ -44,6 +51,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ("bench", [suite]) => Ok(Command::Bench { suite: (*suite).to_owned() }),
         ("demo", []) => Ok(Command::Demo { check: false }),
         ("demo", ["--check"]) => Ok(Command::Demo { check: true }),
+        ("fuzz", rest) => parse_fuzz(rest),
         ("help" | "--help" | "-h", []) => Ok(Command::Help),
         ("setup", []) => Ok(Command::Setup { tier: Tier::All }),
         ("setup", [tier]) => parse_tier(tier).map(|tier| Command::Setup { tier }),
@@ -68,6 +76,23 @@ fn parse_rounds(word: &str) -> Result<u32, String> {
         Ok(rounds @ 1..=SOAK_ROUNDS_MAX) => Ok(rounds),
         _ => Err(format!("`{word}` is not a number from 1 to {SOAK_ROUNDS_MAX}")),
     }
+}
+
+fn parse_fuzz(words: &[&str]) -> Result<Command, String> {
+    let mut wish = Wish::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--keep" => wish.keep = true,
+            "--minutes" => match words.next().map(|minutes| minutes.parse()) {
+                Some(Ok(minutes @ 1..=FUZZ_MINUTES_MAX)) => wish.minutes = minutes,
+                _ => return Err(format!("`--minutes` takes a number from 1 to {FUZZ_MINUTES_MAX}")),
+            },
+            name if wish.target.is_none() && !name.starts_with('-') => wish.target = Some(name.to_owned()),
+            _ => return Err(format!("`fuzz` does not know `{word}`")),
+        }
+    }
+    Ok(Command::Fuzz(wish))
 }
 
 fn parse_test(words: &[&str]) -> Result<Command, String> {
@@ -99,6 +124,9 @@ mod tests {
         assert_eq!(parse_line("bench signal"), Ok(Command::Bench { suite: "signal".to_owned() }));
         assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: SOAK_ROUNDS }));
         assert_eq!(parse_line("soak --rounds 3"), Ok(Command::Soak { rounds: 3 }));
+        assert_eq!(parse_line("fuzz"), Ok(Command::Fuzz(Wish::default())));
+        let wish = Wish { minutes: 3, keep: true, target: Some("frame".to_owned()) };
+        assert_eq!(parse_line("fuzz --minutes 3 --keep frame"), Ok(Command::Fuzz(wish)));
         assert_eq!(parse_line("setup"), Ok(Command::Setup { tier: Tier::All }));
         assert_eq!(parse_line("setup quick"), Ok(Command::Setup { tier: Tier::Quick }));
         let (extent, on_failure) = (Extent::Quick, OnFailure::KeepGoing);
@@ -107,8 +135,17 @@ mod tests {
 
     #[test]
     fn a_mistyped_line_is_refused_and_nothing_runs() {
-        for line in ["demo --chek", "bench a b", "soak --rounds 0", "soak --rounds", "tset", "test fast", "setup some"]
-        {
+        for line in [
+            "demo --chek",
+            "bench a b",
+            "soak --rounds 0",
+            "soak --rounds",
+            "tset",
+            "test fast",
+            "setup some",
+            "fuzz a b",
+            "fuzz --minutes",
+        ] {
             assert!(parse_line(line).is_err(), "{line}");
         }
     }

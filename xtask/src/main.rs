@@ -11,6 +11,7 @@ mod bench;
 mod cargo;
 mod command_line;
 mod demo;
+mod fuzz;
 mod needs;
 mod setup;
 mod soak;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     end(match command {
         Command::Bench { suite } => bench::run(&suite),
         Command::Demo { check } => demo::run(check),
+        Command::Fuzz(wish) => fuzz::run(&wish),
         Command::Help => writeln!(io::stdout(), "{HELP}").map_err(Into::into),
         Command::Setup { tier } => setup::run(tier),
         Command::Soak { rounds } => soak::run(rounds),

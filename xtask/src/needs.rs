@@ -9,7 +9,7 @@ pub(crate) enum Tier {
     Demo,
     /// `cargo xtask test quick`.
     Quick,
-    /// `cargo xtask test` and `cargo xtask soak`.
+    /// `cargo xtask test`, `cargo xtask soak` and `cargo xtask fuzz`.
     All,
 }
 
@@ -45,6 +45,7 @@ const NEEDS: &[Need] = &[
     need(Tier::All, "sysctl", "procps", "those routers forward"),
     need(Tier::All, "node", "nodejs", "the signaling server is measured beside one that npm has"),
     need(Tier::All, "npm", "npm", "it fetches that one"),
+    need(Tier::All, "c++", "g++", "libFuzzer is compiled"),
     need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
     need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
     need(Tier::All, DEBIAN_CARGO, "cargo-web", "kith-crypto is built for bare metal"),

@@ -9,7 +9,7 @@ use crate::command_line::SUITE;
 use crate::needs::Tier;
 use crate::steps::{OnFailure, Steps};
 use crate::test::{LONG_TESTS, RUNS};
-use crate::{bench, demo, setup};
+use crate::{bench, demo, fuzz, setup};
 
 /// The environment variable by which long tests learn how often to repeat.
 const ROUNDS_VARIABLE: &str = "KITH_ROUNDS";
@@ -24,7 +24,7 @@ const SIMULATION: &str = "chaos::whatever_happens";
 const SEEDS_APART: u64 = 100_000;
 
 /// Runs the long system tests with so many rounds each, then the simulation and the demo so many times, then the
-/// benchmarks once.
+/// benchmarks once, then the fuzz targets.
 pub(crate) fn run(rounds: u32) -> Result<()> {
     let mut steps = Steps::new(OnFailure::Stop);
     steps.step("needs", || setup::ensure(Tier::All))?;
@@ -53,5 +53,6 @@ pub(crate) fn run(rounds: u32) -> Result<()> {
         })
     })?;
     steps.step("benchmarks", || bench::run(SUITE))?;
+    fuzz::add_steps(&mut steps, &fuzz::Wish::default())?;
     steps.finish()
 }

@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kith-crypto", &[]),
     ("kith-dbus", &[]),
     ("kith-engine", &["kith-crypto"]),
+    ("kith-fuzz", &["kith-crypto", "kith-engine", "kith-signal-protocol", "kithd"]),
     ("kith-kiosk", &["kith-dbus"]),
     ("kith-signal", &["kith-crypto", "kith-signal-protocol"]),
     ("kith-signal-protocol", &["kith-crypto"]),
