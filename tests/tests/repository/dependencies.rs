@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kith-kiosk", &["kith-dbus"]),
     ("kith-signal", &["kith-crypto", "kith-signal-protocol"]),
     ("kith-signal-protocol", &["kith-crypto"]),
-    ("kith-system-tests", &["kith-crypto", "kith-dbus", "kith-engine", "kithd"]),
+    ("kith-system-tests", &["kith-crypto", "kith-dbus", "kith-engine", "kith-signal-protocol", "kithd"]),
     ("kithctl", &["kith-dbus"]),
     ("kithd", &["kith-crypto", "kith-dbus", "kith-engine", "kith-signal-protocol"]),
     ("xtask", &[]),
