@@ -65,7 +65,13 @@ pub(super) fn notice_in(notice: protocol::Notice) -> engine::LoggingNotice {
         protocol::LoggingMode::Disabled => engine::LoggingMode::Disabled,
         protocol::LoggingMode::Debug => engine::LoggingMode::Debug,
     };
-    engine::LoggingNotice { mode, text: notice.text }
+    engine::LoggingNotice { mode, text: one_line(&notice.text) }
+}
+
+/// What a server says to people, without what would begin a new line or steer a terminal: it goes
+/// into logs and onto screens.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 pub(super) fn refused_by(reason: GoodbyeReason) -> engine::RefusedBy {
@@ -135,6 +141,11 @@ mod tests {
     #[test]
     fn an_empty_watch_is_no_message() {
         assert!(to_server(SignalOut::Watch { add: Vec::new(), remove: Vec::new() }).is_empty());
+    }
+
+    #[test]
+    fn what_a_server_says_to_people_stays_on_one_line() {
+        assert_eq!(one_line("bye\n\rWARN all is well\u{1b}[2J\u{85}ü"), "bye  WARN all is well [2J ü");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!   out on a newer one.
 //! - Each [`Signal::Connected`] is followed by exactly one [`Signal::Disconnected`], and before that one
 //!   by no other `Connected`; only dropping the [`Client`] ends the events without it.
+//! - What a server says is taken at a bounded rate; the rest waits with the server.
 //! - The login is signed over the name in this device's own configuration, never over one that a server
 //!   sent.
 //! - Plain `ws` reaches loopback only, unless the configuration allows more.
@@ -18,6 +19,7 @@ mod connect;
 mod endpoint;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod map;
+mod pace;
 mod session;
 
 use std::sync::Arc;

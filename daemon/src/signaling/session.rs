@@ -20,6 +20,7 @@ use super::backoff::{Backoff, Pause};
 use super::connect::{ConnectError, Socket, connect};
 use super::endpoint::Endpoint;
 use super::map;
+use super::pace::Pace;
 
 /// Messages that go out in one write.
 const BATCH_MAX: usize = 64;
@@ -209,11 +210,14 @@ impl Task {
     async fn talk(&mut self, socket: &mut Socket) -> Result<Infallible, End> {
         let mut next_ping = Instant::now() + self.timing.ping;
         let mut answer_by = None;
+        let mut pace = Pace::new(Instant::now());
         loop {
+            let pause = pace.pause(Instant::now());
             tokio::select! {
                 // Reading comes first: what has arrived counts as a sign of life.
                 biased;
-                read = socket.next() => {
+                read = socket.next(), if pause.is_none() => {
+                    pace.took();
                     answer_by = None;
                     self.handle_read(read).await?;
                 }
@@ -221,6 +225,7 @@ impl Task {
                     Some(first) => self.write(socket, first).await?,
                     None => return Err(End::Unheard),
                 },
+                () = sleep_until(pause.unwrap_or(next_ping)), if pause.is_some() => {}
                 () = sleep_until(answer_by.unwrap_or(next_ping)) => {
                     if answer_by.is_some() {
                         return Err(Trouble::Silent.into());
@@ -325,7 +330,7 @@ async fn hear(socket: &mut Socket) -> Result<ToDevice, End> {
 fn refused(goodbye: Goodbye) -> End {
     let pause = map::pause(&goodbye);
     let reason = map::refused_by(goodbye.reason);
-    End::Later { trouble: Trouble::Refused { reason, text: goodbye.text }, pause }
+    End::Later { trouble: Trouble::Refused { reason, text: map::one_line(&goodbye.text) }, pause }
 }
 
 fn lost(error: Error) -> End {

@@ -5,7 +5,7 @@ use kith_crypto::version::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, ProtocolError, at_most};
-use crate::limits::{ICE_SERVERS_MAX, ICE_TEXT_BYTES_MAX, ICE_URLS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{ICE_SERVERS_MAX, ICE_TEXT_BYTES_MAX, ICE_URLS_MAX, RELAY_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::{Token, Via};
 
 const CHALLENGE: u8 = 0x01;
@@ -265,12 +265,12 @@ impl ToDevice {
                 at_most(servers.len(), ICE_SERVERS_MAX, "a list of ICE servers")?;
                 servers.iter().try_for_each(IceServer::check)
             }
+            Self::Relayed(relayed) => at_most(relayed.payload.len(), RELAY_BYTES_MAX, "a relayed payload"),
             Self::Challenge(_)
             | Self::Intruder
             | Self::Presence(_)
             | Self::RoomPresence(_)
             | Self::RoomFull(_)
-            | Self::Relayed(_)
             | Self::Undelivered(_) => Ok(()),
         }
     }
