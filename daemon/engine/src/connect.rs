@@ -6,6 +6,7 @@ use kith_crypto::sealed::{self, Header, Opened, PayloadKind, SessionId};
 use kith_crypto::version::Version;
 
 use crate::conn::{Conn, Purpose, Stage};
+use crate::dropped::Drop;
 use crate::engine::{Engine, Rng};
 use crate::event::{Event, SignalingState};
 use crate::record::Incarnation;
@@ -17,8 +18,10 @@ const OFFER_WAIT_MS: u64 = 1_000;
 const RETRY_MS_MIN: u64 = 500;
 /// The longest wait between attempts while the peer is online.
 const RETRY_MS_MAX: u64 = 60_000;
-/// A session that was in use for so long ends the counting of failures.
+/// A session that was in use for so long, or a presence after so long, ends the counting of failures.
 const STEADY_MS: u64 = 10_000;
+/// Between two reports of an intruder: a server that tells of one all the time drowns out nothing.
+const INTRUDER_MS: u64 = 60_000;
 /// Between two requests for the ICE configuration that got no answer.
 const ICE_RETRY_MS: u64 = 10_000;
 
@@ -26,8 +29,7 @@ impl Engine {
     pub(crate) fn connected(&mut self, notice: LoggingNotice, now: Now, rng: Rng<'_>) {
         self.signaling = SignalingState::Online;
         self.notify(Event::Signaling(SignalingState::Online));
-        self.notice = Some(notice.clone());
-        self.notify(Event::Notice(notice));
+        self.take_notice(notice);
         // First, so that the configuration is there before the first peer is seen.
         self.request_ice(now);
         let add: Vec<_> = self.contacts.keys().copied().collect();
@@ -46,6 +48,21 @@ impl Engine {
         let online: Vec<_> = self.contacts.iter().filter(|(_, c)| c.online).map(|(p, _)| *p).collect();
         for peer in online {
             self.presence(peer, false, now, rng);
+        }
+    }
+
+    pub(crate) fn take_notice(&mut self, notice: LoggingNotice) {
+        if self.notice.as_ref() != Some(&notice) {
+            self.notice = Some(notice.clone());
+            self.notify(Event::Notice(notice));
+        }
+    }
+
+    /// Somebody else uses this identity. A server tells once of each.
+    pub(crate) fn intruder(&mut self, now: Now) {
+        if now.boot_ms >= self.intruder_told_until {
+            self.intruder_told_until = now.boot_ms.saturating_add(INTRUDER_MS);
+            self.notify(Event::Intruder);
         }
     }
 
@@ -69,7 +86,11 @@ impl Engine {
         }
         contact.online = online;
         if online {
-            contact.failures = 0;
+            // Whoever comes back is called at once; but not each time, if a server says so all the time.
+            if now.boot_ms >= contact.came_ms.saturating_add(STEADY_MS) {
+                contact.failures = 0;
+                contact.came_ms = now.boot_ms;
+            }
             self.schedule(peer, now, rng);
         } else {
             contact.connect_at = None;
@@ -164,11 +185,13 @@ impl Engine {
 
     /// A sealed payload came over the server.
     pub(crate) fn relayed(&mut self, from: ClientId, via: Via, mut payload: Vec<u8>, now: Now, rng: Rng<'_>) {
-        let Ok(header) = Header::peek(&payload) else { return };
+        let Ok(header) = Header::peek(&payload) else { return self.drop_payload(Drop::NotOpened, now) };
         match (header.kind, via) {
             (PayloadKind::FirstOffer, Via::Invite(token)) => self.first_offer(from, token, &mut payload, now, rng),
             (PayloadKind::Offer, Via::Contact) => self.offer(from, header, &mut payload, now, rng),
-            (PayloadKind::FirstOffer, Via::Contact) | (PayloadKind::Offer, Via::Invite(_)) => {}
+            (PayloadKind::FirstOffer, Via::Contact) | (PayloadKind::Offer, Via::Invite(_)) => {
+                self.drop_payload(Drop::Unasked, now);
+            }
             (PayloadKind::Answer | PayloadKind::Candidate | PayloadKind::Withdraw, _) => {
                 self.reply_to_attempt(from, via, header, &mut payload, now, rng);
             }
@@ -176,20 +199,22 @@ impl Engine {
     }
 
     fn offer(&mut self, from: ClientId, header: Header, payload: &mut [u8], now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get(&from) else { return };
+        let Some(contact) = self.contacts.get(&from) else { return self.drop_payload(Drop::Unasked, now) };
         let card = contact.record.card.clone();
         let major_min = contact.record.major_min;
-        if header.index != 0 || !self.budget.take(from, now.boot_ms) {
-            return;
+        if contact.has_seen_offer(header.session) {
+            return self.drop_payload(Drop::Repeated, now);
+        }
+        if !self.budget.take(from, now.boot_ms) {
+            return self.drop_payload(Drop::TooMany, now);
         }
         let identity = self.identity.clone();
-        let Ok(opened) = sealed::open(&identity, card.identity(), payload) else { return };
+        let opened = sealed::open(&identity, card.identity(), payload).ok().filter(|opened| opened.header.index == 0);
+        let Some(opened) = opened else { return self.drop_payload(Drop::NotOpened, now) };
         let Some(sdp) = self.acceptable(from, &opened, major_min) else { return };
         let version = opened.version;
         let Some(contact) = self.contacts.get_mut(&from) else { return };
-        if !contact.see_offer(header.session) {
-            return;
-        }
+        contact.saw_offer(header.session);
         if let Some(attempt) = contact.attempt {
             let crossed = self.conns.get(&attempt).is_some_and(Conn::is_unanswered_offer);
             if crossed && self.own_id < from {
@@ -233,18 +258,25 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         let live = |c: &Conn| c.peer == from && c.via == via && c.session_id == header.session;
-        let Some((&link, conn)) = self.conns.iter().find(|(_, c)| live(c)) else { return };
+        let Some((&link, conn)) = self.conns.iter().find(|(_, c)| live(c)) else {
+            return self.drop_payload(Drop::Unasked, now);
+        };
         let expected = match header.kind {
             PayloadKind::Answer => header.index == 0 && conn.is_unanswered_offer(),
             PayloadKind::Candidate => conn.may_take_candidate(header.index),
             PayloadKind::Withdraw => header.index == 0 && matches!(conn.stage, Stage::Negotiating),
             PayloadKind::Offer | PayloadKind::FirstOffer => false,
         };
-        if !expected || !self.budget.take(from, now.boot_ms) {
-            return;
+        if !expected {
+            return self.drop_payload(Drop::Repeated, now);
+        }
+        if !self.budget.take(from, now.boot_ms) {
+            return self.drop_payload(Drop::TooMany, now);
         }
         let (identity, card) = (self.identity.clone(), conn.card.clone());
-        let Ok(opened) = sealed::open(&identity, card.identity(), payload) else { return };
+        let Ok(opened) = sealed::open(&identity, card.identity(), payload) else {
+            return self.drop_payload(Drop::NotOpened, now);
+        };
         let Some(body) = self.acceptable(from, &opened, 0) else { return };
         let version = opened.version;
         let Some(conn) = self.conns.get_mut(&link) else { return };

@@ -37,6 +37,8 @@ pub(crate) struct Contact {
     pub(crate) connect_at: Option<u64>,
     /// Attempts that failed since the last session.
     pub(crate) failures: u32,
+    /// When the server last said that it has come, and was believed.
+    pub(crate) came_ms: u64,
     seen_offers: VecDeque<SessionId>,
     pub(crate) outbox: Outbox,
     pub(crate) inbound: Inbound,
@@ -132,6 +134,7 @@ impl Contact {
             attempt: None,
             connect_at: None,
             failures: 0,
+            came_ms: 0,
             seen_offers: VecDeque::new(),
             outbox,
             inbound: Inbound::default(),
@@ -142,16 +145,17 @@ impl Contact {
         self.record.state == ContactState::Paired
     }
 
-    /// Whether this offer is new; remembers it.
-    pub(crate) fn see_offer(&mut self, session: SessionId) -> bool {
-        if self.seen_offers.contains(&session) {
-            return false;
-        }
+    /// Whether this offer was taken before.
+    pub(crate) fn has_seen_offer(&self, session: SessionId) -> bool {
+        self.seen_offers.contains(&session)
+    }
+
+    /// Remembers an offer that was taken.
+    pub(crate) fn saw_offer(&mut self, session: SessionId) {
         if self.seen_offers.len() == SEEN_OFFERS_MAX {
             self.seen_offers.pop_front();
         }
         self.seen_offers.push_back(session);
-        true
     }
 
     /// The highest number taken from this incarnation, on disk or on its way there.

@@ -10,6 +10,7 @@ use rand_core::CryptoRng;
 use crate::budget::Budget;
 use crate::conn::{Conn, Stage};
 use crate::contact::{Contact, Inbounded, Sent};
+use crate::dropped::Drops;
 use crate::event::{Event, LinkState, SignalingState};
 use crate::pairing::Pairing;
 use crate::record::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StoredState};
@@ -62,6 +63,8 @@ pub struct Engine {
     pub(crate) profile: ProfileRecord,
     pub(crate) signaling: SignalingState,
     pub(crate) notice: Option<LoggingNotice>,
+    /// Until when no more intruders are told of.
+    pub(crate) intruder_told_until: u64,
     pub(crate) ice: Option<Ice>,
     /// When to ask for fresh credentials.
     pub(crate) ice_refresh_at: Option<u64>,
@@ -69,6 +72,7 @@ pub struct Engine {
     pub(crate) conns: BTreeMap<LinkId, Conn>,
     pub(crate) pairings: BTreeMap<PairingId, Pairing>,
     pub(crate) budget: Budget,
+    pub(crate) drops: Drops,
     pub(crate) inbox_seq: u64,
     pending: BTreeMap<CommitId, Pending>,
     loads: BTreeMap<LoadId, PendingLoad>,
@@ -96,12 +100,14 @@ impl Engine {
             profile: stored.profile,
             signaling: SignalingState::Connecting,
             notice: None,
+            intruder_told_until: 0,
             ice: None,
             ice_refresh_at: None,
             contacts,
             conns: BTreeMap::new(),
             pairings: BTreeMap::new(),
             budget: Budget::default(),
+            drops: Drops::default(),
             inbox_seq: stored.inbox_seq,
             pending: BTreeMap::new(),
             loads: BTreeMap::new(),
@@ -146,7 +152,7 @@ impl Engine {
         let conns = self.conns.values().map(Self::conn_timeout);
         let contacts = self.contacts.values().flat_map(|c| [c.connect_at, c.outbox.retry_at]).flatten();
         let pairings = self.pairings.values().flat_map(Pairing::timeouts);
-        conns.chain(contacts).chain(pairings).chain(self.ice_refresh_at).min()
+        conns.chain(contacts).chain(pairings).chain(self.ice_refresh_at).chain(self.drops.report_at).min()
     }
 
     /// Something that was due by now.
@@ -154,6 +160,9 @@ impl Engine {
         let due = |at: u64| at <= now.boot_ms;
         if self.ice_refresh_at.is_some_and(due) {
             self.request_ice(now);
+        }
+        if self.drops.report_at.is_some_and(due) {
+            self.report_dropped(now);
         }
         let links: Vec<_> = self.conns.iter().filter(|(_, c)| due(Self::conn_timeout(c))).map(|(l, _)| *l).collect();
         for link in links {
@@ -201,11 +210,8 @@ impl Engine {
             Signal::Connected(notice) => self.connected(notice, now, rng),
             Signal::Disconnected => self.disconnected(SignalingState::Connecting, now, rng),
             Signal::Refused(why) => self.disconnected(SignalingState::Refused(why), now, rng),
-            Signal::Intruder => self.notify(Event::Intruder),
-            Signal::Notice(notice) => {
-                self.notice = Some(notice.clone());
-                self.notify(Event::Notice(notice));
-            }
+            Signal::Intruder => self.intruder(now),
+            Signal::Notice(notice) => self.take_notice(notice),
             Signal::Presence { peer, online } => self.presence(peer, online, now, rng),
             Signal::Relayed { from, via, payload } => self.relayed(from, via, payload, now, rng),
             Signal::Undelivered { to, via, no_such_invite } => self.undelivered(to, via, no_such_invite, now, rng),
@@ -227,6 +233,7 @@ impl Engine {
                     self.notify_peer(peer);
                 }
             }
+            LinkEvent::Broken(why) => self.break_off(link, &why, now, rng),
             LinkEvent::Down(why) => self.link_down(link, &why, now, rng),
         }
     }

@@ -3,7 +3,7 @@
 use kith_crypto::identity::ClientId;
 use serde::{Deserialize, Serialize};
 
-use crate::{LinkPath, LoggingNotice, MessageId, PairingId, RefusedBy};
+use crate::{Dropped, LinkPath, LoggingNotice, MessageId, PairingId, RefusedBy};
 
 /// Whether a peer is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,8 @@ pub enum Event {
     DisplayName(String),
     /// Somebody else tried to use this identity.
     Intruder,
+    /// Sealed payloads were dropped; told at most every ten seconds.
+    Dropped(Dropped),
     /// Something went wrong with a peer that a person should know of; the sentence says what.
     Trouble {
         /// With whom.

@@ -25,6 +25,7 @@ mod conn;
 mod connect;
 mod contact;
 mod delivery;
+mod dropped;
 mod effect;
 mod engine;
 mod event;
@@ -40,6 +41,7 @@ mod talk;
 mod time;
 mod upkeep;
 
+pub use dropped::Dropped;
 pub use effect::{Commit, CommitError, CommitId, Effect, Load, LoadId, Loaded, Op};
 pub use engine::{Engine, Settings};
 pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};

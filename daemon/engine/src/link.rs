@@ -50,6 +50,9 @@ pub enum LinkEvent {
     },
     /// The path in use has changed.
     Path(LinkPath),
+    /// The other side broke the protocol of the channel, and the link is gone, for good; the
+    /// sentence says how.
+    Broken(String),
     /// The link is gone, for good; the sentence says why.
     Down(String),
 }

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::conn::{Conn, Purpose};
 use crate::connect::{backoff_ms, new_incarnation, new_session_id};
 use crate::contact::Contact;
+use crate::dropped::Drop;
 use crate::engine::{Engine, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
@@ -248,21 +249,19 @@ impl Engine {
     pub(crate) fn first_offer(&mut self, from: ClientId, token: Token, payload: &mut [u8], now: Now, rng: Rng<'_>) {
         let invite =
             self.pairings.iter_mut().find(|(_, p)| p.keys.token == token && matches!(p.side, Side::Inviter { .. }));
-        let Some((&id, pairing)) = invite else { return };
-        if now.boot_ms >= pairing.expires_boot_ms || !self.budget.take(from, now.boot_ms) {
-            return;
+        let Some((&id, pairing)) = invite.filter(|(_, p)| now.boot_ms < p.expires_boot_ms) else {
+            return self.drop_payload(Drop::Unasked, now);
+        };
+        if !self.budget.take_first(now.boot_ms) {
+            return self.drop_payload(Drop::TooMany, now);
         }
         let identity = self.identity.clone();
-        let Ok(first) = sealed::open_first(&identity, &pairing.keys, payload) else { return };
-        if first.card.client_id() != from || first.opened.header.index != 0 {
-            return;
-        }
+        let first = sealed::open_first(&identity, &pairing.keys, payload).ok();
+        let first = first.filter(|first| first.card.client_id() == from && first.opened.header.index == 0);
+        let Some(first) = first else { return self.drop_payload(Drop::NotOpened, now) };
         let Side::Inviter { attempts, used, .. } = &mut pairing.side else { return };
-        if *used {
-            return;
-        }
-        if attempts.contains(&first.opened.header.session) {
-            return;
+        if *used || attempts.contains(&first.opened.header.session) {
+            return self.drop_payload(Drop::Repeated, now);
         }
         attempts.push(first.opened.header.session);
         let too_many = attempts.len() > ATTEMPTS_MAX;
@@ -273,7 +272,7 @@ impl Engine {
         if let Some(earlier) = earlier {
             // Another device that holds the invite waits until this attempt has ended.
             if self.conns.get(&earlier).is_some_and(|c| c.peer != from) {
-                return;
+                return self.drop_payload(Drop::Unasked, now);
             }
             self.forget_conn(earlier, rng);
         }

@@ -218,6 +218,8 @@ impl Tree {
                     told(Manager::intruder(&emitter).await);
                 }
             }
+            // For the log.
+            Event::Dropped(_) => {}
             Event::Trouble { peer, text } => {
                 if self.peers.contains_key(peer)
                     && let Some(emitter) = self.emitter(map::peer_path(*peer))

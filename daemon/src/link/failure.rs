@@ -1,5 +1,7 @@
 //! Why a link goes down, in sentences.
 
+use kith_engine::LinkEvent;
+
 use super::{MESSAGE_BYTES_MAX, OUTGOING_MESSAGES_MAX, task::SETUP_TIMEOUT};
 
 /// Why a link goes down. The sentences are for people; they hold no address and no credential.
@@ -51,4 +53,42 @@ pub(super) enum Failure {
     OwnMessageTooLong(usize),
     #[error("more than {OUTGOING_MESSAGES_MAX} messages were waiting to be sent; the other side is too slow")]
     QueueFull,
+}
+
+impl Failure {
+    /// Whether the other side did what it must not do, where a person may want to know of it.
+    const fn is_breach(self) -> bool {
+        match self {
+            Self::BadDescription
+            | Self::UnexpectedDescription
+            | Self::TooManyWords
+            | Self::ShortMessagesOnly
+            | Self::TooManyChannels
+            | Self::Text
+            | Self::MessageTooLong(_)
+            | Self::QueueFull => true,
+            Self::NoAddress
+            | Self::NoRelay
+            | Self::RelayUnavailable
+            | Self::Preparation
+            | Self::NoAnswer
+            | Self::SetupTimeout
+            | Self::NoPath
+            | Self::NoPathNorRelay
+            | Self::Encryption
+            | Self::NoCertificate
+            | Self::Lost
+            | Self::ClosedByPeer
+            | Self::Broken
+            | Self::TooManyHappenings
+            | Self::OwnMessageTooLong(_) => false,
+        }
+    }
+}
+
+impl From<Failure> for LinkEvent {
+    fn from(failure: Failure) -> Self {
+        let why = failure.to_string();
+        if failure.is_breach() { Self::Broken(why) } else { Self::Down(why) }
+    }
 }

@@ -12,7 +12,7 @@
 //!   `addresses` lists what this device can bind.
 //! - `bare` is a channel without a link, for the benchmarks to compare with.
 //!
-//! Invariants: a failed link reports `Down` as its last report; no callback waits; every queue is
+//! Invariants: a failed link reports `Down` or `Broken` as its last report; no callback waits; every queue is
 //! bounded; the remote fingerprint comes from the completed DTLS handshake; no address and no
 //! credential is logged above debug or put into a sentence.
 //!

@@ -99,7 +99,7 @@ pub(super) async fn run(order: Order, mut wish: watch::Receiver<Wish>) {
         return task.part().await;
     };
     tracing::debug!(link = task.link.0, %failure, "link down");
-    task.backlog.push_back(LinkReport::Event(LinkEvent::Down(failure.to_string())));
+    task.backlog.push_back(LinkReport::Event(failure.into()));
     let backlog = std::mem::take(&mut task.backlog);
     let (link, reports) = (task.link, task.reports.clone());
     let deliver = async {

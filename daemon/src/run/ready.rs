@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kith_crypto::{identity::ClientId, residue};
 use kith_engine::{
-    CommitError, CommitId, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Reply, Request, RequestId, Signal,
-    SignalingState,
+    CommitError, CommitId, Dropped, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Reply, Request, RequestId,
+    Signal, SignalingState,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
@@ -406,6 +406,7 @@ fn tell_operator(event: &Event) {
         }
         Event::Notice(notice) => info!(mode = ?notice.mode, "the signaling server's logging mode"),
         Event::Intruder => warn!("another device tried to use this identity"),
+        Event::Dropped(dropped) => tell_dropped(dropped),
         Event::Trouble { peer, text } => warn!(peer = %shortened(*peer), "{text}"),
         Event::Peer(_)
         | Event::PeerRemoved(_)
@@ -413,6 +414,25 @@ fn tell_operator(event: &Event) {
         | Event::MessageState { .. }
         | Event::Received { .. }
         | Event::DisplayName(_) => {}
+    }
+}
+
+/// Of payloads that were dropped. Late ones and those of attempts that crossed are in the nature of
+/// things.
+fn tell_dropped(dropped: &Dropped) {
+    let Dropped { not_opened, repeated, unasked, too_many } = *dropped;
+    if not_opened > 0 {
+        warn!(
+            not_opened,
+            "what the signaling server relayed did not open: it was changed on its way, or somebody sends in another's \
+             name; if it goes on, use another server"
+        );
+    }
+    if too_many > 0 {
+        warn!(too_many, "more came over the signaling server than this device looks at; some was dropped");
+    }
+    if repeated > 0 || unasked > 0 {
+        debug!(repeated, unasked, "what the signaling server relayed was late, repeated or for nobody here");
     }
 }
 
@@ -426,6 +446,7 @@ fn link_event_name(event: &kith_engine::LinkEvent) -> &'static str {
         kith_engine::LinkEvent::Local(_) => "local",
         kith_engine::LinkEvent::Up { .. } => "up",
         kith_engine::LinkEvent::Path(_) => "path",
+        kith_engine::LinkEvent::Broken(_) => "broken",
         kith_engine::LinkEvent::Down(_) => "down",
     }
 }

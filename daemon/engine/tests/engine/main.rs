@@ -8,6 +8,7 @@ mod chaos;
 mod delivery;
 mod hostile;
 mod hostile_peer;
+mod hostile_words;
 mod memory;
 mod pairing;
 mod restored;

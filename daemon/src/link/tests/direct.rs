@@ -191,7 +191,7 @@ async fn a_full_queue_ends_the_link_with_a_sentence() {
     for number in 0..=OUTGOING_MESSAGES_MAX {
         side.links.transmit(LINK, message(number, 10));
     }
-    assert_eq!(side.down().await, "more than 256 messages were waiting to be sent; the other side is too slow");
+    assert_eq!(side.broken().await, "more than 256 messages were waiting to be sent; the other side is too slow");
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_loop_that_does_not_read_stops_the_other_side_from_sending() {
         pair.offerer.links.transmit(LINK, message(sent, MESSAGE_BYTES_MAX));
         sent += 1;
         match timeout(Duration::from_millis(5), pair.offerer.reports.recv()).await {
-            Ok(Some((_, LinkReport::Event(LinkEvent::Down(why))))) => break why,
+            Ok(Some((_, LinkReport::Event(LinkEvent::Broken(why))))) => break why,
             Ok(report) => panic!("{report:?}"),
             Err(_) => {}
         }

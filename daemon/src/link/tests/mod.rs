@@ -89,6 +89,14 @@ impl Side {
             other => panic!("{other:?} instead of Down"),
         }
     }
+
+    /// What the other side did that it must not do.
+    async fn broken(&mut self) -> String {
+        match self.happening().await {
+            LinkReport::Event(LinkEvent::Broken(why)) => why,
+            other => panic!("{other:?} instead of Broken"),
+        }
+    }
 }
 
 impl Pair {

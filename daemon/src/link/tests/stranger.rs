@@ -145,7 +145,7 @@ async fn one_who_keeps_opening_channels_is_left() {
     for _ in 0..5 {
         others.push(stranger.channel("more", reliable()).await);
     }
-    assert!(side.down().await.contains("keeps opening channels"));
+    assert!(side.broken().await.contains("keeps opening channels"));
 }
 
 #[tokio::test]
@@ -171,13 +171,13 @@ async fn an_offerer_takes_no_channel_of_the_other_side() {
 async fn text_and_messages_too_long_end_the_link() {
     let (_stranger, channel, mut side) = met().await;
     channel.send_text("hello").await.unwrap();
-    assert!(side.down().await.contains("text"));
+    assert!(side.broken().await.contains("text"));
 
     let (_stranger, channel, mut side) = met().await;
     channel.send(BytesMut::from(&vec![7; MESSAGE_BYTES_MAX][..])).await.unwrap();
     assert_eq!(side.happening().await, LinkReport::Frame(vec![7; MESSAGE_BYTES_MAX]));
     channel.send(BytesMut::from(&vec![7; MESSAGE_BYTES_MAX + 1][..])).await.unwrap();
-    assert_eq!(side.down().await, "the other side sent 16385 bytes in one message; the most is 16384");
+    assert_eq!(side.broken().await, "the other side sent 16385 bytes in one message; the most is 16384");
 }
 
 #[tokio::test]
@@ -196,11 +196,11 @@ async fn garbage_instead_of_a_description_brings_the_link_down() {
     for garbage in ["", "garbage", "v=0\r\n", "\0\r\n\u{10ffff}", "m=application 9 x y", data] {
         let mut side = Side::open(LinkRole::Answerer);
         side.links.negotiate(LINK, Negotiation::Offer(garbage.to_owned()));
-        assert_eq!(side.down().await, "the other side's description of the connection cannot be read", "{garbage:?}");
+        assert_eq!(side.broken().await, "the other side's description of the connection cannot be read", "{garbage:?}");
 
         let mut side = Side::open(LinkRole::Offerer);
         side.links.negotiate(LINK, Negotiation::Answer(garbage.to_owned()));
-        assert_eq!(side.down().await, "the other side's description of the connection cannot be read", "{garbage:?}");
+        assert_eq!(side.broken().await, "the other side's description of the connection cannot be read", "{garbage:?}");
     }
 }
 
@@ -216,7 +216,7 @@ async fn a_description_out_of_its_place_brings_the_link_down() {
         for words in words {
             side.links.negotiate(LINK, words);
         }
-        assert_eq!(side.down().await, out_of_place);
+        assert_eq!(side.broken().await, out_of_place);
     }
 }
 
@@ -240,7 +240,8 @@ async fn mutilated_descriptions_are_answered_or_refused_but_never_crash() {
         let mut side = Side::open(LinkRole::Answerer);
         side.links.negotiate(LINK, Negotiation::Offer(offer.clone()));
         match side.report().await {
-            LinkReport::Event(LinkEvent::Local(Negotiation::Answer(_)) | LinkEvent::Down(_)) => {}
+            LinkReport::Event(LinkEvent::Local(Negotiation::Answer(_)) | LinkEvent::Broken(_) | LinkEvent::Down(_)) => {
+            }
             other => panic!("{other:?} to {offer}"),
         }
     }
@@ -272,5 +273,5 @@ async fn a_flood_of_words_brings_the_link_down() {
     for _ in 0..100 {
         side.links.negotiate(LINK, Negotiation::Candidate(String::new()));
     }
-    assert!(side.down().await.contains("more negotiation"));
+    assert!(side.broken().await.contains("more negotiation"));
 }

@@ -121,7 +121,7 @@ impl Victim {
         self.boot_ms = end;
     }
 
-    fn link(&mut self, link: LinkId, event: LinkEvent) {
+    pub(crate) fn link(&mut self, link: LinkId, event: LinkEvent) {
         self.engine.handle_link(link, event, self.now(), &mut self.rng);
         self.drain();
     }
