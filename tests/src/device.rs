@@ -214,6 +214,11 @@ impl Device {
         self.kithctl(&["unlock"], self.secret.text()).await.map(drop)
     }
 
+    /// Closes the store: all sessions end, the daemon goes on.
+    pub async fn lock(&self) -> Result<()> {
+        self.kithctl(&["lock"], "").await.map(drop)
+    }
+
     /// Opens an invite, and returns its text.
     pub async fn invite(&self) -> Result<String> {
         let answer = self.kithctl_json(&["invite", "--no-wait"], "").await?;

@@ -22,6 +22,7 @@ mod relay;
 mod secret;
 mod server;
 mod snapshot;
+mod troubles;
 
 pub use bus::{Bus, Policy};
 pub use device::{Device, Location};
@@ -35,3 +36,4 @@ pub use relay::{Credentials, Relay};
 pub use secret::Secret;
 pub use server::{Logging, Server};
 pub use snapshot::Snapshot;
+pub use troubles::Troubles;

@@ -117,6 +117,11 @@ impl Messenger {
         }
     }
 
+    /// The device's own client id.
+    pub async fn client_id(&self) -> Result<String> {
+        Ok(Manager1Proxy::new(&self.connection).await?.client_id().await?)
+    }
+
     /// Waits until the device is logged in at its server.
     pub async fn wait_until_online(&self) -> Result<()> {
         within(DELIVERY_MAX, "the signaling server", async {
@@ -218,6 +223,11 @@ impl Conversation {
     /// The peer's client id.
     pub async fn peer(&self) -> Result<String> {
         Ok(self.peer.client_id().await?)
+    }
+
+    /// The digits that two people compare.
+    pub async fn safety_number(&self) -> Result<String> {
+        Ok(self.peer.safety_number().await?)
     }
 
     /// The session with the peer.

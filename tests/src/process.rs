@@ -127,6 +127,13 @@ impl Process {
         }
     }
 
+    /// Resident memory now.
+    pub fn memory_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        resident.context("resident memory")?.parse().context("resident memory")
+    }
+
     /// Whether the program has ended.
     pub fn has_ended(&mut self) -> bool {
         self.poll(Duration::ZERO).is_some()
