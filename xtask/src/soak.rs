@@ -32,7 +32,7 @@ pub(crate) fn run(rounds: u32) -> Result<()> {
     steps.step(format!("long system tests, {rounds} rounds"), || {
         let mut command = cargo("test")?;
         command
-            .args(["--test", "system", "--", LONG_TESTS])
+            .args(["--test", "system", "--test", "hostile", "--", LONG_TESTS])
             .env(PROGRAMS_VARIABLE, cargo::programs()?)
             .env(ROUNDS_VARIABLE, rounds.to_string());
         cargo::run(&mut command)
