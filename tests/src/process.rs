@@ -325,8 +325,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_has_ended_does_not_freeze() {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = shell("exit 0", folder.path());
-        process.terminate().unwrap();
+        let mut process = shell("read never", folder.path());
+        process.kill();
         assert!(process.freeze().is_err());
     }
 
