@@ -88,7 +88,7 @@ impl Server {
 
     fn configure(&self, logging: Logging) -> Result<PathBuf> {
         let file = self.folder.path().join("kith-signal.toml");
-        std::fs::write(&file, configuration(&self.seat, self.port, logging, &self.folder.path().join("log")))?;
+        std::fs::write(&file, configuration(&self.seat, self.port, logging, &self.log_folder()))?;
         Ok(file)
     }
 
@@ -114,6 +114,11 @@ impl Server {
         if let Some(process) = &self.process {
             process.thaw();
         }
+    }
+
+    /// Where its access log lies.
+    pub fn log_folder(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// Where devices connect to.
