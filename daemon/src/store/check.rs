@@ -1,7 +1,7 @@
 //! Walking every value of an open store: what is damaged, and whom that affects.
 
 use kith_crypto::identity::{ClientId, Identity};
-use kith_engine::{ContactRecord, ConversationRecord, Direction, MessageRecord, ProfileRecord};
+use kith_engine::{ContactRecord, ConversationRecord, Direction, MessageRecord, MissingRecord, ProfileRecord};
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 
 use super::{
@@ -151,6 +151,10 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
             same(table, table::conversation_key(number) == row_key)
         }
         Table::Conversations => opens::<ConversationRecord>(keys, row_key, sealed),
+        // Marks lie at the conversation's number, what is missing behind it.
+        Table::Marks if row_key == table::missing_key(conversation(table, row_key)?) => {
+            opens::<MissingRecord>(keys, row_key, sealed)
+        }
         Table::Marks => opens::<MarksRow>(keys, row_key, sealed),
         Table::Messages => {
             let message: MessageRecord = value::open(keys, row_key, sealed)?;

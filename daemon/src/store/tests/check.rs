@@ -44,6 +44,7 @@ fn full() -> (Device, ClientId) {
     ops.push(Op::ClaimKey { peer, key: "k".to_owned(), id: id(301) });
     ops.push(Op::PutCursor { consumer: "display".to_owned(), inbox_seq: 3 });
     ops.push(Op::PutMarks(peer, vec![kith_engine::Mark { incarnation: Incarnation([7; 16]), number: 300 }]));
+    ops.push(Op::PutMissing(peer, kith_engine::MissingRecord { watching: true, count: 2 }));
     device.commit(ops).unwrap();
     (device, peer)
 }
