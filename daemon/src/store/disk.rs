@@ -136,10 +136,12 @@ impl Door {
         }
     }
 
-    /// `None` if the database is closed.
-    pub(super) fn begin_write(&self) -> Result<Option<WriteTransaction>, Fault> {
-        let inside = self.read();
-        inside.database.as_ref().map(|database| Ok(database.begin_write()?)).transpose()
+    /// An error if the database is closed.
+    pub(super) fn begin_write(&self) -> Result<WriteTransaction, Fault> {
+        match &self.read().database {
+            Some(database) => Ok(database.begin_write()?),
+            None => Err(Fault::Database(redb::Error::DatabaseClosed)),
+        }
     }
 
     /// Whether the database holds what a transaction wrote last.

@@ -50,8 +50,8 @@ impl GroupCommit {
         }
         // Each turn bars one more commit, so there are at most as many turns as commits.
         loop {
-            if let Some(why) = &self.broken {
-                return vec![Err(CommitError::Failed(why.clone())); batch.len()];
+            if let Err(error) = self.can_write() {
+                return vec![Err(error); batch.len()];
             }
             match self.attempt(batch, &barred) {
                 Attempt::Done(results) => return results,
@@ -68,12 +68,9 @@ impl GroupCommit {
 
     /// Puts another header in the place of the store's, in one step: the keys stay the same.
     pub(super) fn put_header(&mut self, custody: Custody) -> Result<(), CommitError> {
-        if let Some(why) = &self.broken {
-            return Err(CommitError::Failed(why.clone()));
-        }
+        self.can_write()?;
         let header = custody.header().encode();
-        let written = self.door.begin_write().and_then(|tx| {
-            let tx = prepare(tx.ok_or(Fault::Database(redb::Error::DatabaseClosed))?)?;
+        let written = self.door.begin_write().and_then(prepare).and_then(|tx| {
             tx.open_table(HEADER)?.insert(HEADER_KEY, header.as_slice())?;
             Ok(tx.commit()?)
         });
@@ -86,13 +83,10 @@ impl GroupCommit {
 
     /// Takes some old messages away, in a transaction of its own.
     pub(super) fn trim(&mut self, keep: &Retention, utc_ms: Option<u64>) -> Result<Trimmed, CommitError> {
-        if let Some(why) = &self.broken {
-            return Err(CommitError::Failed(why.clone()));
-        }
+        self.can_write()?;
         let mut sweep = self.sweep.clone();
         let sealer = &mut self.sealer;
-        let stepped = self.door.begin_write().and_then(|tx| {
-            let tx = prepare(tx.ok_or(Fault::Database(redb::Error::DatabaseClosed))?)?;
+        let stepped = self.door.begin_write().and_then(prepare).and_then(|tx| {
             let mut rows = Batch::new(&tx, sealer);
             let trimmed = trim::step(&tx, &mut rows, keep, utc_ms, &mut sweep)?;
             let witness = rows.into_witness();
@@ -116,6 +110,11 @@ impl GroupCommit {
         Ok(trimmed)
     }
 
+    /// An error if the database could not be opened again after a failure.
+    fn can_write(&self) -> Result<(), CommitError> {
+        self.broken.as_ref().map_or(Ok(()), |why| Err(CommitError::Failed(why.clone())))
+    }
+
     /// Closes the database.
     pub(super) fn close(self) {
         self.door.close();
@@ -123,10 +122,7 @@ impl GroupCommit {
 
     fn attempt(&mut self, batch: &[Commit], barred: &[Option<CommitError>]) -> Attempt {
         let failed = |fault| Attempt::Failed(fault, None, Vec::new());
-        let tx = match self.door.begin_write().and_then(|tx| match tx {
-            Some(tx) => prepare(tx),
-            None => Err(Fault::Database(redb::Error::DatabaseClosed)),
-        }) {
+        let tx = match self.door.begin_write().and_then(prepare) {
             Ok(tx) => tx,
             Err(fault) => return failed(fault),
         };
