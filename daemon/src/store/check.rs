@@ -103,8 +103,7 @@ fn step(
     after: Option<&[u8]>,
     report: &mut CheckReport,
 ) -> Result<(Option<Vec<u8>>, u64), Fault> {
-    // The next possible key; nothing sorts between the two.
-    let first = after.map(|key| [key, &[0]].concat()).unwrap_or_default();
+    let first = after.map(table::next_key).unwrap_or_default();
     let (mut last, mut rows) = (None, 0);
     tx.with_table(table, |readable| {
         readable.walk(&first, &[u8::MAX; 32], &mut |row_key, sealed| {

@@ -132,6 +132,11 @@ pub(super) fn missing_key(number: u32) -> [u8; 5] {
     key
 }
 
+/// The next possible row key: nothing sorts between the two.
+pub(super) fn next_key(row_key: &[u8]) -> Vec<u8> {
+    [row_key, &[0]].concat()
+}
+
 /// A place in a conversation: a sequence number, or an own message's number.
 pub(super) fn place_key(number: u32, place: u64) -> [u8; 12] {
     let mut key = [0; 12];

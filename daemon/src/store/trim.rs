@@ -298,8 +298,7 @@ fn sweep(
     after: &mut Vec<u8>,
     mut points_to_nothing: impl FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
 ) -> Result<Vec<Vec<u8>>, Fault> {
-    // The next possible key; nothing sorts between the two.
-    let first = if after.is_empty() { Vec::new() } else { [after.as_slice(), &[0]].concat() };
+    let first = if after.is_empty() { Vec::new() } else { table::next_key(after) };
     let (mut gone, mut looked, mut last) = (Vec::new(), 0, Vec::new());
     tx.with_table(table, |readable| {
         readable.walk(&first, &[u8::MAX; 32], &mut |row_key, sealed| {
