@@ -3,7 +3,7 @@
 use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::invite::{InviteKeys, InviteSecret};
 use kith_crypto::sealed::{self, SessionId};
-use kith_crypto::wire::{Frame, Introduce, NAME_BYTES_MAX};
+use kith_crypto::wire::{Frame, Introduce};
 use zeroize::Zeroizing;
 
 use crate::conn::{Conn, Purpose};
@@ -14,6 +14,7 @@ use crate::engine::{Engine, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
 use crate::record::{ContactRecord, ContactState, ConversationRecord, Incarnation, StoredContact};
+use crate::upkeep::cleaned_name;
 use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Token, Via};
 
 /// Pairings under way at once: the server keeps no more invites open.
@@ -488,16 +489,4 @@ fn new_contact_record(
         seen_utc_ms: 0,
         incarnation,
     }
-}
-
-/// A name as it may be shown: no control characters, not too long.
-pub(crate) fn cleaned_name(name: &str) -> String {
-    let mut cleaned = String::new();
-    for character in name.trim().chars().filter(|c| !c.is_control()) {
-        if cleaned.len() + character.len_utf8() > NAME_BYTES_MAX {
-            break;
-        }
-        cleaned.push(character);
-    }
-    cleaned
 }

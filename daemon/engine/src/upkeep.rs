@@ -1,10 +1,10 @@
 //! The small requests: names, read marks, the inbox's cursors, removal.
 
 use kith_crypto::identity::{self, ClientId};
+use kith_crypto::wire::NAME_BYTES_MAX;
 
 use crate::engine::{Engine, Pending, PendingLoad, Rng};
 use crate::event::Event;
-use crate::pairing::cleaned_name;
 use crate::record::ProfileRecord;
 use crate::{CommitError, Load, Loaded, Now, Op, Reply, RequestError, RequestId, SignalOut};
 
@@ -154,11 +154,23 @@ impl Engine {
 /// A name as it may be stored: without white space around it.
 ///
 /// # Errors
-/// Empty, longer than [`kith_crypto::wire::NAME_BYTES_MAX`] bytes, or with control characters.
+/// Empty, longer than [`NAME_BYTES_MAX`] bytes, or with control characters.
 pub fn checked_name(name: &str) -> Result<String, RequestError> {
     let cleaned = cleaned_name(name);
     if cleaned.is_empty() || cleaned != name.trim() {
         return Err(RequestError::InvalidArgument("a name has 1 to 64 bytes and no control characters"));
     }
     Ok(cleaned)
+}
+
+/// A name as it may be shown: no control characters, not too long.
+pub(crate) fn cleaned_name(name: &str) -> String {
+    let mut cleaned = String::new();
+    for character in name.trim().chars().filter(|c| !c.is_control()) {
+        if cleaned.len() + character.len_utf8() > NAME_BYTES_MAX {
+            break;
+        }
+        cleaned.push(character);
+    }
+    cleaned
 }
