@@ -81,24 +81,23 @@ impl Device {
 
     /// A device that is set up and running somewhere.
     pub async fn start_at(name: &str, location: &Location) -> Result<Self> {
-        let mut device = Self::prepare_at(name, location)?;
-        device.bus.run().await?;
-        device.run()?;
-        device.messenger().await?;
-        device.set_up().await?;
-        Ok(device)
+        Self::prepare_at(name, location)?.brought_up().await
     }
 
     /// A device whose daemon stores on a disk of this size, in memory and in a mount namespace of its own: it ends
     /// with the daemon.
     pub async fn start_on_small_disk(name: &str, server_url: &str, disk_bytes: u64) -> Result<Self> {
-        let mut device = Self { disk_bytes: Some(disk_bytes), ..Self::prepare(name, server_url)? };
+        let device = Self { disk_bytes: Some(disk_bytes), ..Self::prepare(name, server_url)? };
         std::fs::create_dir(device.data_folder())?;
-        device.bus.run().await?;
-        device.run()?;
-        device.messenger().await?;
-        device.set_up().await?;
-        Ok(device)
+        device.brought_up().await
+    }
+
+    async fn brought_up(mut self) -> Result<Self> {
+        self.bus.run().await?;
+        self.run()?;
+        self.messenger().await?;
+        self.set_up().await?;
+        Ok(self)
     }
 
     /// A device of which nothing runs yet, neither the bus nor the daemon.
