@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use kith_dbus::Row;
 use kith_system_tests::{Conversation, Device, Latencies, Logging, Millis, Programs, Server};
 
@@ -17,17 +17,7 @@ enum Then {
 }
 
 fn main() -> ExitCode {
-    // One thread: what it starts lives as long as it does.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // When even standard error is gone, the exit code has to do.
-            let _ = writeln!(io::stderr(), "\nerror: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    kith_system_tests::run(run())
 }
 
 async fn run() -> Result<()> {

@@ -13,7 +13,6 @@ mod machine;
 mod report;
 mod signal;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,17 +20,7 @@ use anyhow::{Context as _, Result, bail};
 use report::Report;
 
 fn main() -> ExitCode {
-    // One thread: what it starts lives as long as it does.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // When even standard error is gone, the exit code has to do.
-            let _ = writeln!(io::stderr(), "\nerror: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    kith_system_tests::run(run())
 }
 
 async fn run() -> Result<()> {
