@@ -1,6 +1,6 @@
 //! A process as the kernel shows it.
 
-use std::io::Read as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use kith_system_tests::Process;
@@ -31,19 +31,28 @@ impl Task {
         Ok(ticks(&stat).context("a process has taken processor time")? as f64 / TICKS_PER_S)
     }
 
-    /// How often its threads have slept so far, and each time woken up; all, or those of one name.
+    /// How often its threads have slept so far, and each time woken up; all, or those of one name. A thread
+    /// that ends meanwhile counts nothing.
     pub(super) fn wake_ups(&self, thread: Option<&str>) -> Result<u64> {
         let mut sum = 0;
         for entry in std::fs::read_dir(format!("{}/task", self.folder))? {
             let folder = entry?.path();
-            let mut name = String::new();
-            std::fs::File::open(folder.join("comm"))?.read_to_string(&mut name)?;
-            if thread.is_none_or(|wanted| wanted == name.trim()) {
-                sum += field(&folder.join("status").display().to_string(), "voluntary_ctxt_switches")?;
+            match wake_ups_of(&folder, thread) {
+                Ok(wake_ups) => sum += wake_ups,
+                Err(_) if !folder.exists() => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(sum)
     }
+}
+
+fn wake_ups_of(thread: &Path, wanted: Option<&str>) -> Result<u64> {
+    let name = std::fs::read_to_string(thread.join("comm"))?;
+    if wanted.is_some_and(|wanted| wanted != name.trim()) {
+        return Ok(0);
+    }
+    field(&thread.join("status").display().to_string(), "voluntary_ctxt_switches")
 }
 
 /// Ticks of the kernel's clock in a second, as it shows them to programs.
@@ -77,6 +86,17 @@ mod tests {
         assert!(own.wake_ups(Some("no such thread")).unwrap() == 0);
         assert!(own.processor_seconds().unwrap() >= 0.0);
         assert!(field("/proc/self/status", "no such field").is_err());
+    }
+
+    #[test]
+    fn threads_that_end_while_they_are_looked_at_are_no_error() {
+        let own = Task::own();
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| (0..2_000).for_each(|_| drop(std::thread::spawn(|| ()).join())));
+            while !starting.is_finished() {
+                own.wake_ups(None).unwrap();
+            }
+        });
     }
 
     #[test]
