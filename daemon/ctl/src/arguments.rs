@@ -193,8 +193,38 @@ pub enum Command {
     },
 
     /// Show the digits that two people compare to be sure of each other's devices.
+    ///
+    /// On a terminal as a QR code, too, for whoever would rather let a camera read them.
     SafetyNumber {
         /// With whom.
+        peer: String,
+    },
+
+    /// Mark a contact as verified.
+    ///
+    /// Shows the safety number and asks whether the other device shows the same.
+    Verify {
+        /// Which one.
+        peer: String,
+        /// Do not ask: the numbers were compared.
+        #[arg(long)]
+        yes: bool,
+        /// Take the mark away.
+        #[arg(long, conflicts_with = "yes")]
+        undo: bool,
+    },
+
+    /// Let nothing of a contact in.
+    ///
+    /// It sees this device offline. What it sends stays with it; what waits for it stays here.
+    Block {
+        /// Which one.
+        peer: String,
+    },
+
+    /// Let a blocked contact in again.
+    Unblock {
+        /// Which one.
         peer: String,
     },
 

@@ -26,6 +26,7 @@ pub(crate) struct Peer {
     pub(crate) client_id: String,
     pub(crate) name: String,
     pub(crate) trust: Trust,
+    pub(crate) blocked: bool,
     pub(crate) presence: Presence,
     pub(crate) link: LinkState,
     pub(crate) last_seen_ms: u64,
@@ -133,6 +134,7 @@ impl Peer {
             path,
             name: String::new(),
             trust: Trust::Unknown,
+            blocked: false,
             presence: Presence::Unknown,
             link: LinkState::Unknown,
             last_seen_ms: 0,
@@ -148,6 +150,7 @@ impl Peer {
             PEER_INTERFACE => {
                 put(&mut self.name, properties, "Name");
                 put_enum(&mut self.trust, properties, "Trust");
+                put(&mut self.blocked, properties, "Blocked");
                 put_enum(&mut self.presence, properties, "Presence");
                 put_enum(&mut self.link, properties, "Link");
                 put(&mut self.last_seen_ms, properties, "LastSeen");
@@ -166,6 +169,7 @@ impl Peer {
             "client_id": self.client_id,
             "name": self.name,
             "trust": self.trust.word(),
+            "blocked": self.blocked,
             "presence": self.presence.word(),
             "link": self.link.word(),
             "last_seen_ms": self.last_seen_ms,
@@ -185,6 +189,7 @@ mod tests {
             client_id: client_id.to_owned(),
             name: name.to_owned(),
             trust: Trust::Paired,
+            blocked: false,
             presence: Presence::Online,
             link: LinkState::Direct,
             last_seen_ms: 0,

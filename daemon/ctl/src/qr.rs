@@ -1,4 +1,4 @@
-//! An invite as a QR code of half blocks.
+//! An invite or a safety number as a QR code of half blocks.
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};

@@ -48,6 +48,8 @@ names! {
     NotFound,
     /// The contact has not confirmed the pairing.
     NotPaired,
+    /// The contact is blocked.
+    Blocked,
     /// An argument is out of its range.
     InvalidArgument,
     /// The body is too large.

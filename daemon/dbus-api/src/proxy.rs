@@ -80,6 +80,9 @@ pub trait Peer1 {
     /// The digits that two people compare.
     fn safety_number(&self) -> Result<String>;
 
+    /// The safety number was compared, or is no longer believed.
+    fn mark_verified(&self, verified: bool) -> Result<()>;
+
     /// Forgets the contact and its history.
     fn remove(&self) -> Result<()>;
 
@@ -102,6 +105,14 @@ pub trait Peer1 {
     /// How far it is trusted.
     #[zbus(property)]
     fn trust(&self) -> Result<Trust>;
+
+    /// Whether nothing of it gets in.
+    #[zbus(property)]
+    fn blocked(&self) -> Result<bool>;
+
+    /// Keeps it out, or lets it in again.
+    #[zbus(property)]
+    fn set_blocked(&self, blocked: bool) -> Result<()>;
 
     /// Whether it is there.
     #[zbus(property)]

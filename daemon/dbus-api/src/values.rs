@@ -113,6 +113,8 @@ value! {
         Pending = 1 "pending",
         /// Paired; the identity is pinned.
         Paired = 2 "paired",
+        /// Paired, and a person has compared the safety number.
+        Verified = 3 "verified",
     }
 }
 

@@ -32,7 +32,7 @@ impl Engine {
         self.take_notice(notice);
         // First, so that the configuration is there before the first peer is seen.
         self.request_ice(now);
-        let add: Vec<_> = self.contacts.keys().copied().collect();
+        let add: Vec<_> = self.contacts.keys().copied().filter(|peer| !self.is_blocked(*peer)).collect();
         if !add.is_empty() {
             self.signal(SignalOut::Watch { add, remove: Vec::new() });
         }
@@ -80,7 +80,7 @@ impl Engine {
     }
 
     pub(crate) fn presence(&mut self, peer: ClientId, online: bool, now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+        let Some(contact) = self.contacts.get_mut(&peer).filter(|contact| !contact.standing.blocked) else { return };
         if contact.online == online {
             return;
         }
@@ -185,6 +185,9 @@ impl Engine {
 
     /// A sealed payload came over the server.
     pub(crate) fn relayed(&mut self, from: ClientId, via: Via, mut payload: Vec<u8>, now: Now, rng: Rng<'_>) {
+        if self.is_blocked(from) {
+            return self.drop_payload(Drop::Unasked, now);
+        }
         let Ok(header) = Header::peek(&payload) else { return self.drop_payload(Drop::NotOpened, now) };
         match (header.kind, via) {
             (PayloadKind::FirstOffer, Via::Invite(token)) => self.first_offer(from, token, &mut payload, now, rng),
@@ -355,6 +358,14 @@ impl Engine {
             self.notify_peer(conn.peer);
         }
         self.schedule(conn.peer, now, rng);
+    }
+
+    /// Ends all connections with a peer.
+    pub(crate) fn end_conns_with(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
+        let links: Vec<_> = self.conns.iter().filter(|(_, c)| c.peer == peer).map(|(l, _)| *l).collect();
+        for link in links {
+            self.end_conn(link, now, rng);
+        }
     }
 
     /// Spares the other side the wait for an offer that is given up.

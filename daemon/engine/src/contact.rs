@@ -7,7 +7,8 @@ use kith_crypto::sealed::SessionId;
 
 use crate::event::{LinkState, PeerView, Presence, Trust};
 use crate::record::{
-    ContactRecord, ContactState, ConversationRecord, Incarnation, Mark, MessageId, MissingRecord, StoredContact,
+    ContactRecord, ContactState, ConversationRecord, Incarnation, Mark, MessageId, MissingRecord, StandingRecord,
+    StoredContact,
 };
 use crate::{CommitId, LinkId, LoadId};
 
@@ -27,6 +28,7 @@ pub(crate) struct Contact {
     pub(crate) conversation: ConversationRecord,
     pub(crate) marks: Vec<Mark>,
     pub(crate) missing: MissingRecord,
+    pub(crate) standing: StandingRecord,
     /// The server says that it is there.
     pub(crate) online: bool,
     /// The session in use.
@@ -129,6 +131,7 @@ impl Contact {
             conversation: stored.conversation,
             marks: stored.marks,
             missing: stored.missing,
+            standing: stored.standing,
             online: false,
             current: None,
             attempt: None,
@@ -186,8 +189,10 @@ impl Contact {
             name: self.record.name.clone(),
             trust: match self.record.state {
                 ContactState::Pending => Trust::Pending,
+                ContactState::Paired if self.standing.verified => Trust::Verified,
                 ContactState::Paired => Trust::Paired,
             },
+            blocked: self.standing.blocked,
             presence: if online { Presence::Online } else { Presence::Offline },
             link,
             seen_utc_ms: self.record.seen_utc_ms,

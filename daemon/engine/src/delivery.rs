@@ -31,6 +31,9 @@ impl Engine {
         if !contact.is_paired() {
             return Err(RequestError::NotPaired);
         }
+        if contact.standing.blocked {
+            return Err(RequestError::Blocked);
+        }
         if contact.outbox.count >= OUTBOX_MAX {
             return Err(RequestError::QuotaExceeded);
         }

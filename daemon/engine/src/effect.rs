@@ -4,7 +4,7 @@ use kith_crypto::identity::ClientId;
 
 use crate::{
     ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, MissingRecord,
-    Negotiation, ProfileRecord, Reply, RequestError, RequestId, SignalOut,
+    Negotiation, ProfileRecord, Reply, RequestError, RequestId, SignalOut, StandingRecord,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.
@@ -37,6 +37,8 @@ pub enum Op {
     PutMarks(ClientId, Vec<Mark>),
     /// Write what is missing of a peer's messages.
     PutMissing(ClientId, MissingRecord),
+    /// Write what a person has decided about a contact.
+    PutStanding(ClientId, StandingRecord),
     /// Forget a contact, its conversation, its outbox and its history.
     RemoveContact(ClientId),
     /// Refuse the whole commit with [`CommitError::Repeated`] if this caller's key is known in

@@ -13,7 +13,7 @@ use crate::contact::{Contact, Inbounded, Sent};
 use crate::dropped::Drops;
 use crate::event::{Event, LinkState, SignalingState};
 use crate::pairing::Pairing;
-use crate::record::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StoredState};
+use crate::record::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StandingRecord, StoredState};
 use crate::{
     Commit, CommitError, CommitId, Effect, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now, Op,
     PairingId, Reply, Request, RequestError, RequestId, Signal, SignalOut,
@@ -41,8 +41,8 @@ pub(crate) enum Pending {
     Confirmed { peer: ClientId },
     Removed { request: Option<RequestId>, peer: ClientId },
     Renamed { request: RequestId, peer: ClientId, before: String },
+    Standing { request: RequestId, peer: ClientId, before: StandingRecord },
     Profile { request: RequestId, profile: ProfileRecord },
-
     Done { request: RequestId },
     Seen,
 }
@@ -195,6 +195,8 @@ impl Engine {
             Request::MarkRead { peer, seq } => self.mark_read(id, peer, seq),
             Request::AckInbox { consumer, seq } => self.ack_inbox(id, consumer, seq),
             Request::RenamePeer { peer, name } => self.rename(id, peer, name),
+            Request::MarkVerified { peer, verified } => self.mark_verified(id, peer, verified),
+            Request::Block { peer, blocked } => self.block(id, peer, blocked),
             Request::RemovePeer(peer) => self.remove(id, peer),
             Request::SetDisplayName(name) => self.set_display_name(id, name),
             Request::SafetyNumber(peer) => self.safety_number(id, peer),
@@ -267,6 +269,9 @@ impl Engine {
             Some(Pending::Confirmed { peer }) => self.confirmed(peer, result),
             Some(Pending::Removed { request, peer }) => self.removed(request, peer, result, now, rng),
             Some(Pending::Renamed { request, peer, before }) => self.renamed(request, peer, before, result),
+            Some(Pending::Standing { request, peer, before }) => {
+                self.standing_written(request, peer, before, result, now, rng);
+            }
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
             Some(Pending::Done { request }) => {
                 self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from))

@@ -30,6 +30,8 @@ pub enum Trust {
     Pending,
     /// Paired; the identity is pinned.
     Paired,
+    /// Paired, and a person has compared the safety number.
+    Verified,
 }
 
 /// A contact, as it is shown.
@@ -41,6 +43,8 @@ pub struct PeerView {
     pub name: String,
     /// How far it is trusted.
     pub trust: Trust,
+    /// Whether nothing of it gets in.
+    pub blocked: bool,
     /// Whether it is there.
     pub presence: Presence,
     /// The session with it.

@@ -37,6 +37,7 @@ mod record;
 mod request;
 mod restored;
 mod signal;
+mod standing;
 mod talk;
 mod time;
 mod upkeep;
@@ -48,7 +49,7 @@ pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerV
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use record::{
     ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
-    MissingRecord, ProfileRecord, StoredContact, StoredState,
+    MissingRecord, ProfileRecord, StandingRecord, StoredContact, StoredState,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

@@ -144,6 +144,9 @@ impl Engine {
         if peer == self.own_id {
             return Err(RequestError::InvalidInvite("it is this device's own"));
         }
+        if self.is_blocked(peer) {
+            return Err(RequestError::Blocked);
+        }
         if invite.url != self.settings.signaling_url && !other_server {
             return Err(RequestError::OtherServer(invite.url));
         }
@@ -208,11 +211,14 @@ impl Engine {
                     marks: Vec::new(),
                     outbox_count: 0,
                     missing: Default::default(),
+                    standing: Default::default(),
                 };
                 self.contacts.insert(peer, Contact::new(stored));
             }
         }
-        self.signal(SignalOut::Watch { add: vec![peer], remove: Vec::new() });
+        if !self.is_blocked(peer) {
+            self.signal(SignalOut::Watch { add: vec![peer], remove: Vec::new() });
+        }
         self.notify_peer(peer);
     }
 
@@ -452,10 +458,10 @@ impl Engine {
         self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect()
     }
 
-    /// A contact was removed: what was under way to pair with it ends.
-    pub(crate) fn fail_pairings_with(&mut self, peer: ClientId, rng: Rng<'_>) {
+    /// A contact was removed or blocked: what was under way to pair with it ends.
+    pub(crate) fn fail_pairings_with(&mut self, peer: ClientId, why: &str, rng: Rng<'_>) {
         for id in self.acceptances_of(peer) {
-            self.fail_pairing(id, "The contact was removed while the devices paired.", rng);
+            self.fail_pairing(id, why, rng);
         }
     }
 

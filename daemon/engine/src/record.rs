@@ -80,6 +80,17 @@ pub struct StoredContact {
     pub outbox_count: u64,
     /// What was lost with a device that was restored from a backup.
     pub missing: MissingRecord,
+    /// What a person has decided about it.
+    pub standing: StandingRecord,
+}
+
+/// What a person has decided about a contact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingRecord {
+    /// The safety number was compared, and is the same on both devices.
+    pub verified: bool,
+    /// Nothing of it gets in, and it learns nothing.
+    pub blocked: bool,
 }
 
 /// What a restored device lacks of a contact's messages.

@@ -72,6 +72,20 @@ pub enum Request {
         /// 1 to 64 bytes.
         name: String,
     },
+    /// The safety number was compared, or is no longer believed.
+    MarkVerified {
+        /// Which.
+        peer: ClientId,
+        /// Whether it is the same on both devices.
+        verified: bool,
+    },
+    /// Let nothing of a contact in, or let it in again.
+    Block {
+        /// Which.
+        peer: ClientId,
+        /// Whether it is kept out.
+        blocked: bool,
+    },
     /// Forget a contact and its history.
     RemovePeer(ClientId),
     /// The name in own invites.
@@ -102,6 +116,9 @@ pub enum RequestError {
     /// The contact has not confirmed the pairing yet.
     #[error("not paired")]
     NotPaired,
+    /// The contact is blocked.
+    #[error("blocked")]
+    Blocked,
     /// An argument is out of its range.
     #[error("invalid argument: {0}")]
     InvalidArgument(&'static str),

@@ -162,7 +162,7 @@ impl Engine {
         conn.purpose = Purpose::Contact;
         conn.in_use_since_ms = now.boot_ms;
         let peer = conn.peer;
-        if self.is_removing(peer) {
+        if self.is_removing(peer) || self.is_blocked(peer) {
             return self.end_conn(link, now, rng);
         }
         let Some(contact) = self.contacts.get_mut(&peer) else { return };

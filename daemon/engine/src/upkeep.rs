@@ -109,12 +109,9 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         if result.is_ok() && self.contacts.contains_key(&peer) {
-            self.fail_pairings_with(peer, rng);
+            self.fail_pairings_with(peer, "The contact was removed while the devices paired.", rng);
             self.contacts.remove(&peer);
-            let links: Vec<_> = self.conns.iter().filter(|(_, c)| c.peer == peer).map(|(l, _)| *l).collect();
-            for link in links {
-                self.end_conn(link, now, rng);
-            }
+            self.end_conns_with(peer, now, rng);
             self.signal(SignalOut::Watch { add: Vec::new(), remove: vec![peer] });
             self.notify(Event::PeerRemoved(peer));
         }

@@ -47,6 +47,7 @@ fn request_refusal(error: RequestError) -> Refusal {
             RefusalName::NotPaired,
             "The contact has not confirmed the pairing yet: wait until it is online, or pair again.",
         ),
+        RequestError::Blocked => Refusal::new(RefusalName::Blocked, "The contact is blocked: let it in again first."),
         RequestError::InvalidArgument(what) => {
             Refusal::new(RefusalName::InvalidArgument, format!("An argument is out of its range ({what}): correct it."))
         }
@@ -105,6 +106,7 @@ mod tests {
             CallError::Stopping,
             RequestError::NotFound.into(),
             RequestError::NotPaired.into(),
+            RequestError::Blocked.into(),
             RequestError::InvalidArgument("a name").into(),
             RequestError::TooLarge.into(),
             RequestError::QuotaExceeded.into(),

@@ -43,6 +43,7 @@ pub(super) fn trust(trust: Trust) -> dbus::Trust {
     match trust {
         Trust::Pending => dbus::Trust::Pending,
         Trust::Paired => dbus::Trust::Paired,
+        Trust::Verified => dbus::Trust::Verified,
     }
 }
 

@@ -23,6 +23,19 @@ impl Peer {
     pub(super) fn new(handle: Handle, settling: Settling, view: Arc<watch::Sender<PeerView>>) -> Self {
         Self { handle, settling, view }
     }
+
+    /// Takes over what was set, as for the display name: the announcement must not be older than
+    /// the change.
+    async fn refresh(&self, take: impl FnOnce(&mut PeerView, PeerView)) {
+        let peer = self.view.borrow().peer;
+        let events = self.handle.snapshot().await.unwrap_or_default();
+        if let Some(now) = events.into_iter().find_map(|event| match event {
+            Event::Peer(view) if view.peer == peer => Some(view),
+            _ => None,
+        }) {
+            self.view.send_modify(|view| take(view, now));
+        }
+    }
 }
 
 #[interface(name = "org.kith.Messenger1.Peer1", introspection_docs = false)]
@@ -34,6 +47,13 @@ impl Peer {
             Reply::SafetyNumber(digits) => Ok(digits),
             Reply::Done | Reply::Message(_) | Reply::Pairing(_) => Err(mismatched()),
         }
+    }
+
+    async fn mark_verified(&self, verified: bool) -> Result<(), Refusal> {
+        let peer = self.view.borrow().peer;
+        self.handle.request(Request::MarkVerified { peer, verified }).await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(())
     }
 
     async fn remove(&self) -> Result<(), Refusal> {
@@ -55,14 +75,20 @@ impl Peer {
     async fn set_name(&self, name: String) -> Result<(), Refusal> {
         let peer = self.view.borrow().peer;
         self.handle.request(Request::RenamePeer { peer, name }).await.map_err(refusal)?;
-        // As for the display name: the announcement must not be older than the change.
-        let events = self.handle.snapshot().await.unwrap_or_default();
-        if let Some(name) = events.into_iter().find_map(|event| match event {
-            Event::Peer(view) if view.peer == peer => Some(view.name),
-            _ => None,
-        }) {
-            self.view.send_modify(|view| view.name = name);
-        }
+        self.refresh(|view, now| view.name = now.name).await;
+        Ok(())
+    }
+
+    #[zbus(property)]
+    fn blocked(&self) -> bool {
+        self.view.borrow().blocked
+    }
+
+    #[zbus(property)]
+    async fn set_blocked(&self, blocked: bool) -> Result<(), Refusal> {
+        let peer = self.view.borrow().peer;
+        self.handle.request(Request::Block { peer, blocked }).await.map_err(refusal)?;
+        self.refresh(|view, now| view.blocked = now.blocked).await;
         Ok(())
     }
 

@@ -77,6 +77,7 @@ pub(super) fn peer_changes(old: &PeerView, new: &PeerView) -> Changes {
     let mut changes = Changes::new();
     changed(&mut changes, "Name", old.name.clone(), new.name.clone());
     changed(&mut changes, "Trust", u32::from(map::trust(old.trust)), u32::from(map::trust(new.trust)));
+    changed(&mut changes, "Blocked", old.blocked, new.blocked);
     changed(&mut changes, "Presence", u32::from(map::presence(old.presence)), u32::from(map::presence(new.presence)));
     changed(&mut changes, "Link", u32::from(map::link(old.link)), u32::from(map::link(new.link)));
     changed(&mut changes, "LastSeen", old.seen_utc_ms, new.seen_utc_ms);

@@ -92,7 +92,11 @@ impl<'a> Batch<'a> {
             }
             Op::PutMissing(peer, missing) => {
                 let number = self.number(peer)?;
-                self.put(&table::missing_key(number), missing)
+                self.put(&table::beside_key(number), missing)
+            }
+            Op::PutStanding(peer, standing) => {
+                let number = self.number(peer)?;
+                self.put(&table::beside_key(number), standing)
             }
             Op::RemoveContact(peer) => self.remove_contact(peer),
             Op::ClaimKey { peer, key, id } => {
@@ -257,6 +261,7 @@ pub(super) fn grows(op: &Op) -> bool {
         | Op::PutConversation(..)
         | Op::PutMarks(..)
         | Op::PutMissing(..)
+        | Op::PutStanding(..)
         | Op::RemoveContact(_)
         | Op::ClaimId { .. }
         | Op::Delivered { .. }

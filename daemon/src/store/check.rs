@@ -1,7 +1,9 @@
 //! Walking every value of an open store: what is damaged, and whom that affects.
 
 use kith_crypto::identity::{ClientId, Identity};
-use kith_engine::{ContactRecord, ConversationRecord, Direction, MessageRecord, MissingRecord, ProfileRecord};
+use kith_engine::{
+    ContactRecord, ConversationRecord, Direction, MessageRecord, MissingRecord, ProfileRecord, StandingRecord,
+};
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 
 use super::{
@@ -144,6 +146,10 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
             let contact = contact.ok_or(Fault::Missing(Table::Contacts))?;
             same(table, keys.of(table).row_tag(contact.client_id().as_bytes()) == row_key)
         }
+        // Each contact at its number, what a person has decided about it behind it.
+        Table::Contacts if row_key == table::beside_key(conversation(table, row_key)?) => {
+            opens::<StandingRecord>(keys, row_key, sealed)
+        }
         Table::Contacts => {
             let contact: ContactRecord = value::open(keys, row_key, sealed)?;
             let number = tx.number_of(keys, &contact.client_id())?.ok_or(Fault::Missing(Table::Peers))?;
@@ -151,7 +157,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         }
         Table::Conversations => opens::<ConversationRecord>(keys, row_key, sealed),
         // Marks lie at the conversation's number, what is missing behind it.
-        Table::Marks if row_key == table::missing_key(conversation(table, row_key)?) => {
+        Table::Marks if row_key == table::beside_key(conversation(table, row_key)?) => {
             opens::<MissingRecord>(keys, row_key, sealed)
         }
         Table::Marks => opens::<MarksRow>(keys, row_key, sealed),

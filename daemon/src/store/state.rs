@@ -19,7 +19,11 @@ pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, Store
     let profile: ProfileRecord = tx.get(keys, &PROFILE_KEY)?.ok_or(Fault::Missing(Table::Own))?;
     let mut contacts = Vec::new();
     tx.with_table(Table::Contacts, |rows| {
-        rows.walk(&[], &[u8::MAX; 4], &mut |row_key, sealed| {
+        rows.walk(&[], &[u8::MAX; 5], &mut |row_key, sealed| {
+            if row_key.len() > table::conversation_key(0).len() {
+                // It stands behind its contact, and is read with it.
+                return Ok(Walk::On);
+            }
             let contact: ContactRecord = value::open(keys, row_key, sealed)?;
             let number = row_key.try_into().map(u32::from_be_bytes).map_err(|_| Fault::Shape(Table::Contacts))?;
             contacts.push(load_contact(tx, keys, number, contact)?);
@@ -43,7 +47,8 @@ fn load_contact(
 ) -> Result<StoredContact, Fault> {
     let conversation: Option<ConversationRecord> = tx.get(keys, &table::conversation_key(number))?;
     let marks: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
-    let missing = tx.get(keys, &table::missing_key(number))?;
+    let missing = tx.get(keys, &table::beside_key(number))?;
+    let standing = tx.get(keys, &table::beside_key(number))?;
     let mut outbox_count = 0;
     tx.with_table(Table::Outbox, |rows| {
         rows.walk(&table::place_key(number, 0), &table::place_key(number, u64::MAX), &mut |_, _| {
@@ -57,5 +62,6 @@ fn load_contact(
         marks: marks.map_or_else(Vec::new, |row| row.0),
         outbox_count,
         missing: missing.unwrap_or_default(),
+        standing: standing.unwrap_or_default(),
     })
 }

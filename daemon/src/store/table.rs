@@ -125,8 +125,8 @@ pub(super) fn conversation_key(number: u32) -> [u8; 4] {
     number.to_be_bytes()
 }
 
-/// What is missing of a conversation, beside its marks.
-pub(super) fn missing_key(number: u32) -> [u8; 5] {
+/// What stands beside a contact, and beside a conversation's marks.
+pub(super) fn beside_key(number: u32) -> [u8; 5] {
     let mut key = [1; 5];
     key[..4].copy_from_slice(&conversation_key(number));
     key

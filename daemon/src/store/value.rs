@@ -6,7 +6,9 @@ use kith_crypto::{
     vault,
     wire::tlv,
 };
-use kith_engine::{ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord};
+use kith_engine::{
+    ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, StandingRecord,
+};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -97,6 +99,7 @@ stored! {
     NextConversation: Own, 0x12;
     PeerRow: Peers, 0x20;
     ContactRecord: Contacts, 0x21;
+    StandingRecord: Contacts, 0x25;
     ConversationRecord: Conversations, 0x22;
     MarksRow: Marks, 0x23;
     MissingRecord: Marks, 0x24;

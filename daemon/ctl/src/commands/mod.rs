@@ -29,6 +29,9 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         }
         Command::Peers => peers::list(arguments, console).await,
         Command::SafetyNumber { peer } => peers::safety_number(arguments, console, peer).await,
+        Command::Verify { peer, yes, undo } => peers::verify(arguments, console, peer, *yes, *undo).await,
+        Command::Block { peer } => peers::block(arguments, console, peer, true).await,
+        Command::Unblock { peer } => peers::block(arguments, console, peer, false).await,
         Command::Rename { peer, name } => peers::rename(arguments, console, peer, name).await,
         Command::Remove { peer, yes } => peers::remove(arguments, console, peer, *yes).await,
         Command::Send(send) => talk::send(arguments, console, send).await,

@@ -9,6 +9,7 @@ use crate::arguments::Arguments;
 use crate::bus::{self, Peer};
 use crate::console::Console;
 use crate::error::CommandError;
+use crate::qr;
 use crate::text::{safe, utc};
 
 pub(super) async fn list(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
@@ -38,8 +39,13 @@ pub(super) fn description(peer: &Peer) -> String {
         (Presence::Offline, _) => "offline".to_owned(),
         (Presence::Unknown, _) => "unknown".to_owned(),
     };
-    if peer.trust == Trust::Pending {
-        words.push_str(", pairing not confirmed");
+    match peer.trust {
+        Trust::Pending => words.push_str(", pairing not confirmed"),
+        Trust::Verified => words.push_str(", verified"),
+        Trust::Paired | Trust::Unknown => {}
+    }
+    if peer.blocked {
+        words.push_str(", blocked");
     }
     if peer.unread > 0 {
         words.push_str(&format!(", {} unread", peer.unread));
@@ -55,8 +61,61 @@ pub(super) async fn safety_number(
     let connection = bus::connect(arguments).await?;
     let peer = bus::find(&connection, wanted).await?;
     let digits = proxy(&connection, &peer).await?.safety_number().await?;
-    let value = json!({ "peer": peer.client_id, "digits": digits });
-    console.result(arguments.json, &value, &safe(&digits))
+    if arguments.json {
+        return console.document(&json!({ "peer": peer.client_id, "digits": digits }));
+    }
+    show_digits(console, &digits)
+}
+
+/// As a QR code, where somebody may hold a camera before it, and as text.
+fn show_digits(console: &mut Console<'_>, digits: &str) -> Result<(), CommandError> {
+    if console.output_is_terminal
+        && let Some(blocks) = qr::blocks(digits)
+    {
+        console.line(blocks.trim_end_matches('\n'))?;
+    }
+    console.line(&safe(digits))
+}
+
+pub(super) async fn verify(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wanted: &str,
+    yes: bool,
+    undo: bool,
+) -> Result<(), CommandError> {
+    let connection = bus::connect(arguments).await?;
+    let peer = bus::find(&connection, wanted).await?;
+    let proxy = proxy(&connection, &peer).await?;
+    if !yes && !undo {
+        if !console.input_is_terminal {
+            return Err(CommandError::Usage(
+                "Verifying asks first, and nobody can answer: compare the safety numbers and pass --yes.".to_owned(),
+            ));
+        }
+        show_digits(console, &proxy.safety_number().await?)?;
+        if !console.agrees(&format!("Does {} show the same digits?", safe(&peer.name)))? {
+            return Err(CommandError::Cancelled);
+        }
+    }
+    proxy.mark_verified(!undo).await?;
+    let value = json!({ "client_id": peer.client_id, "verified": !undo });
+    let state = if undo { "no longer verified" } else { "verified" };
+    console.result(arguments.json, &value, &format!("{} is {state}.", safe(&peer.name)))
+}
+
+pub(super) async fn block(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wanted: &str,
+    blocked: bool,
+) -> Result<(), CommandError> {
+    let connection = bus::connect(arguments).await?;
+    let peer = bus::find(&connection, wanted).await?;
+    proxy(&connection, &peer).await?.set_blocked(blocked).await?;
+    let value = json!({ "client_id": peer.client_id, "blocked": blocked });
+    let state = if blocked { "blocked" } else { "no longer blocked" };
+    console.result(arguments.json, &value, &format!("{} is {state}.", safe(&peer.name)))
 }
 
 pub(super) async fn rename(

@@ -12,6 +12,7 @@ mod hostile_words;
 mod memory;
 mod pairing;
 mod restored;
+mod standing;
 mod villain;
 mod world;
 

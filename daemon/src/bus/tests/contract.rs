@@ -211,6 +211,19 @@ async fn a_contact_shows_what_the_loop_says() {
 }
 
 #[tokio::test]
+async fn a_decision_about_a_contact_is_announced() {
+    let stage = Stage::ready().await;
+    let peer = stage.peer(HALL).await;
+    let mut signals = stage.signals().await;
+    peer.set_blocked(true).await.unwrap();
+    assert!(peer.blocked().await.unwrap());
+    assert_eq!(bool::try_from(changed(&mut signals, "Blocked").await), Ok(true));
+    peer.mark_verified(true).await.unwrap();
+    assert_eq!(peer.trust().await.unwrap(), Trust::Verified);
+    assert_eq!(u32::try_from(changed(&mut signals, "Trust").await), Ok(u32::from(Trust::Verified)));
+}
+
+#[tokio::test]
 async fn a_new_name_is_announced_as_it_was_taken() {
     let stage = Stage::ready().await;
     let (peer, manager) = (stage.peer(HALL).await, stage.manager().await);
@@ -254,6 +267,8 @@ async fn what_cannot_be_sent_is_refused_by_name() {
     assert_eq!(refused(conversation.send("text/plain", &large, &SendOptions::default()).await), RefusalName::TooLarge);
     let odd = SendOptions { reply_to: Some("yesterday's".into()), ..SendOptions::default() };
     assert_eq!(refused(conversation.send("text/plain", b"x", &odd).await), RefusalName::InvalidArgument);
+    stage.peer(HALL).await.set_blocked(true).await.unwrap();
+    assert_eq!(refused(conversation.send("text/plain", b"x", &SendOptions::default()).await), RefusalName::Blocked);
     stage.fake.act(|world| world.change_peer(HALL, |view| view.trust = kith_engine::Trust::Pending)).await;
     assert_eq!(refused(conversation.send("text/plain", b"x", &SendOptions::default()).await), RefusalName::NotPaired);
 }

@@ -229,7 +229,7 @@ async fn contacts_are_listed_renamed_and_removed() {
     let stage = Stage::ready().await;
     let listed = ctl(&stage, &["--json", "peers"], "").await.done().json();
     let hall = json!({
-        "client_id": HALL.to_string(), "name": "hall", "trust": "paired", "presence": "online", "link": "direct",
+        "client_id": HALL.to_string(), "name": "hall", "trust": "paired", "blocked": false, "presence": "online", "link": "direct",
         "last_seen_ms": 1_700_000_000_000_u64, "last_seq": 0, "unread": 0,
     });
     assert_eq!(listed, json!({ "peers": [hall] }));
@@ -244,6 +244,21 @@ async fn contacts_are_listed_renamed_and_removed() {
     assert_eq!(removed, json!({ "removed": HALL.to_string() }));
     assert_eq!(ctl(&stage, &["safety-number", "hall"], "").await.exit, Exit::Refused);
     assert!(ctl(&stage, &["peers"], "").await.done().out.contains("No contacts yet"));
+}
+
+#[tokio::test]
+async fn contacts_are_verified_and_blocked() {
+    let stage = Stage::ready().await;
+    assert_eq!(ctl(&stage, &["verify", "hall"], "y\n").await.exit, Exit::Usage);
+    let verified = ctl(&stage, &["--json", "verify", "hall", "--yes"], "").await.done().json();
+    assert_eq!(verified, json!({ "client_id": HALL.to_string(), "verified": true }));
+    assert_eq!(ctl(&stage, &["block", "hall"], "").await.done().out, "hall is blocked.\n");
+    assert!(ctl(&stage, &["peers"], "").await.done().out.ends_with(", verified, blocked\n"));
+    let refused = ctl(&stage, &["--json", "send", "hall", "x"], "").await;
+    assert_eq!((refused.exit, &refused.json()["error"]["name"]), (Exit::Refused, &json!("Blocked")));
+    ctl(&stage, &["unblock", "hall"], "").await.done();
+    ctl(&stage, &["verify", "hall", "--undo"], "").await.done();
+    assert!(ctl(&stage, &["peers"], "").await.done().out.ends_with("connected directly\n"));
 }
 
 #[tokio::test]

@@ -88,6 +88,7 @@ pub(super) fn peer(peer: ClientId, name: &str) -> PeerView {
         peer,
         name: name.into(),
         trust: Trust::Paired,
+        blocked: false,
         presence: Presence::Online,
         link: LinkState::Up(LinkPath::Direct),
         seen_utc_ms: 1_700_000_000_000,
@@ -276,6 +277,15 @@ impl World {
                 self.change_peer(peer, |view| view.name = name.trim().into());
                 Ok((Reply::Done, Vec::new()))
             }
+            Request::MarkVerified { peer, verified } => {
+                let trust = if verified { Trust::Verified } else { Trust::Paired };
+                self.change_peer(peer, |view| view.trust = trust);
+                Ok((Reply::Done, Vec::new()))
+            }
+            Request::Block { peer, blocked } => {
+                self.change_peer(peer, |view| view.blocked = blocked);
+                Ok((Reply::Done, Vec::new()))
+            }
             Request::RemovePeer(peer) => {
                 self.peers.remove(&peer).ok_or(RequestError::NotFound)?;
                 self.tell(Event::PeerRemoved(peer));
@@ -305,6 +315,9 @@ impl World {
         }
         if self.peers.get(&peer).ok_or(RequestError::NotFound)?.trust == Trust::Pending {
             return Err(RequestError::NotPaired);
+        }
+        if self.peers[&peer].blocked {
+            return Err(RequestError::Blocked);
         }
         if let Some(id) = message.idempotency_key.as_ref().and_then(|key| self.keys.get(key)) {
             return Ok((Reply::Message(*id), Vec::new()));

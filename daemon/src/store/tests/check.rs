@@ -45,6 +45,7 @@ fn full() -> (Device, ClientId) {
     ops.push(Op::PutCursor { consumer: "display".to_owned(), inbox_seq: 3 });
     ops.push(Op::PutMarks(peer, vec![kith_engine::Mark { incarnation: Incarnation([7; 16]), number: 300 }]));
     ops.push(Op::PutMissing(peer, kith_engine::MissingRecord { watching: true, count: 2 }));
+    ops.push(Op::PutStanding(peer, kith_engine::StandingRecord { verified: true, blocked: true }));
     device.commit(ops).unwrap();
     (device, peer)
 }

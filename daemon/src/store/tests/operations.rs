@@ -1,4 +1,4 @@
-use kith_engine::{ConversationRecord, Load, Loaded, Mark, ProfileRecord};
+use kith_engine::{ConversationRecord, Load, Loaded, Mark, ProfileRecord, StandingRecord};
 
 use super::*;
 use crate::handle::{Read, Row};
@@ -56,6 +56,21 @@ fn contacts_counters_and_marks_survive_a_restart() {
     assert_eq!(stored.conversation, conversation(1));
     assert_eq!(stored.outbox_count, 0);
     assert_eq!(device.stored(contacts[2].client_id()).conversation, conversation(2));
+}
+
+#[test]
+fn what_a_person_has_decided_about_a_contact_lasts_as_long_as_the_contact() {
+    let (mut device, peer) = Device::new().with_contact("Ada");
+    let other = contact("Bob");
+    device.commit(vec![Op::PutContact(other.clone())]).unwrap();
+    let standing = StandingRecord { verified: true, blocked: true };
+    device.commit(vec![Op::PutStanding(peer, standing)]).unwrap();
+    let mut device = device.restarted();
+    assert_eq!(device.stored(peer).standing, standing);
+    assert_eq!(device.stored(other.client_id()).standing, StandingRecord::default());
+    let ada = device.stored(peer).contact.clone();
+    device.commit(vec![Op::RemoveContact(peer), Op::PutContact(ada)]).unwrap();
+    assert_eq!(device.restarted().stored(peer).standing, StandingRecord::default());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use kith_engine::{
     Commit, CommitError, ContactRecord, ContactState, ConversationRecord, Direction, Effect, Engine, Event,
     Incarnation, LinkEvent, LinkId, LinkPath, LinkRole, Load, LoadId, Loaded, LoggingMode, LoggingNotice, Mark,
     MessageId, MessageRecord, MissingRecord, Negotiation, Now, Op, PairingId, ProfileRecord, Request, RequestId,
-    Settings, Signal, SignalOut, StoredContact, StoredState, Via,
+    Settings, Signal, SignalOut, StandingRecord, StoredContact, StoredState, Via,
 };
 use rand_chacha::ChaCha20Rng;
 
@@ -378,6 +378,7 @@ fn contact(restored: bool) -> StoredContact {
         marks: if restored { marks.to_vec() } else { Vec::new() },
         outbox_count: 0,
         missing: MissingRecord { watching: restored, count: 0 },
+        standing: StandingRecord::default(),
     }
 }
 

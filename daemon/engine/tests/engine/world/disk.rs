@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kith_crypto::identity::ClientId;
 use kith_engine::{
     CommitError, ContactRecord, ConversationRecord, Direction, Incarnation, Load, Loaded, Mark, MessageId,
-    MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, StoredContact, StoredState,
+    MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, StandingRecord, StoredContact, StoredState,
 };
 
 #[derive(Clone, Default)]
@@ -13,6 +13,7 @@ struct Conversation {
     record: ConversationRecord,
     marks: Vec<Mark>,
     missing: MissingRecord,
+    standing: StandingRecord,
     messages: BTreeMap<u64, MessageRecord>,
     outbox: BTreeMap<u64, u64>,
     keys: BTreeMap<String, MessageId>,
@@ -71,6 +72,7 @@ impl Disk {
                 marks: conversation.marks,
                 outbox_count: conversation.outbox.len() as u64,
                 missing: conversation.missing,
+                standing: conversation.standing,
             }
         });
         StoredState {
@@ -141,6 +143,7 @@ impl Disk {
             Op::PutMarks(..) | Op::ClaimId { .. } if self.forgets_marks => {}
             Op::PutMarks(peer, marks) => self.conversation(peer).marks = marks,
             Op::PutMissing(peer, missing) => self.conversation(peer).missing = missing,
+            Op::PutStanding(peer, standing) => self.conversation(peer).standing = standing,
             Op::RemoveContact(peer) => {
                 self.contacts.remove(&peer);
                 self.conversations.remove(&peer);
