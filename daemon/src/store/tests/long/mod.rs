@@ -1,0 +1,3 @@
+//! Tests that take longer than a few seconds.
+
+mod values;
