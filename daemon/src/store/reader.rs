@@ -156,7 +156,13 @@ fn number(tx: &ReadTransaction, keys: &Keys, peer: &ClientId) -> Result<u32, Fau
     tx.number_of(keys, peer)?.ok_or(Fault::NoSuchPeer)
 }
 
-fn history(tx: &ReadTransaction, keys: &Keys, peer: ClientId, after: u64, count_max: u32) -> Result<Vec<Row>, Fault> {
+pub(super) fn history(
+    tx: &ReadTransaction,
+    keys: &Keys,
+    peer: ClientId,
+    after: u64,
+    count_max: u32,
+) -> Result<Vec<Row>, Fault> {
     let number = number(tx, keys, &peer)?;
     let mut page = Page::new(count_max as usize);
     if let Some(first) = after.checked_add(1)

@@ -24,6 +24,7 @@ pub(super) struct Faults {
 
 #[derive(Debug, Default)]
 struct Shared {
+    reads: AtomicU64,
     bytes: AtomicU64,
     syncs: AtomicU64,
     no_room: AtomicBool,
@@ -66,6 +67,11 @@ impl Faults {
 
     pub(super) fn fail_sync(&self, which: i64) {
         self.shared.sync_fails.store(which, SeqCst);
+    }
+
+    /// Reads so far.
+    pub(super) fn reads(&self) -> u64 {
+        self.shared.reads.load(SeqCst)
     }
 
     /// Bytes written and syncs so far.
@@ -122,6 +128,7 @@ impl StorageBackend for Backend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.shared.reads.fetch_add(1, SeqCst);
         self.file.read(offset, out)
     }
 

@@ -7,6 +7,8 @@ mod batches;
 mod check;
 mod cost;
 mod damage;
+mod growth;
+mod long;
 mod opening;
 mod operations;
 mod reading;
