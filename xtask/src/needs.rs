@@ -48,9 +48,12 @@ const NEEDS: &[Need] = &[
     need(Tier::All, "c++", "g++", "libFuzzer is compiled"),
     need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
     need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
-    need(Tier::All, DEBIAN_CARGO, "cargo-web", "kith-crypto is built for bare metal"),
-    need(Tier::All, DEBIAN_RUSTC, "rustc-web", "kith-crypto is built for bare metal"),
+    need(Tier::All, DEBIAN_CARGO, "cargo-web", "the self-check is built for bare metal"),
+    need(Tier::All, DEBIAN_RUSTC, "rustc-web", "the self-check is built for bare metal"),
     need(Tier::All, "/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src", "the source of `core`"),
+    need(Tier::All, "arm-none-eabi-ld", "binutils-arm-none-eabi", "it is linked for a Cortex-M4"),
+    need(Tier::All, "qemu-system-arm", "qemu-system-arm", "it runs there"),
+    need(Tier::All, "wasm-ld", "lld", "it is linked as WebAssembly; node runs it"),
 ];
 
 /// The needs of a tier that this machine does not meet.

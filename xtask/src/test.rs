@@ -37,7 +37,8 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
     if extent == Extent::All {
         steps.step("examples in the documentation", || cargo::run(cargo("test")?.arg("--doc")))?;
         steps.step("documentation", documentation)?;
-        steps.step("kith-crypto on bare metal", bare_metal::build)?;
+        steps.step("self-check on a Cortex-M4", bare_metal::cortex_m4)?;
+        steps.step("self-check as WebAssembly", bare_metal::web_assembly)?;
     }
     steps.finish()
 }

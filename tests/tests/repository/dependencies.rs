@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kith-engine", &["kith-crypto"]),
     ("kith-fuzz", &["kith-crypto", "kith-engine", "kith-signal-protocol", "kithd"]),
     ("kith-kiosk", &["kith-dbus"]),
+    ("kith-self-check", &["kith-crypto"]),
     ("kith-signal", &["kith-crypto", "kith-signal-protocol"]),
     ("kith-signal-protocol", &["kith-crypto"]),
     ("kith-system-tests", &["kith-crypto", "kith-dbus", "kith-engine", "kith-signal-protocol", "kithd"]),
