@@ -10,14 +10,12 @@ pub(crate) const HELP: &str = "\
 cargo xtask demo [--check]                two devices and a server on this machine; --check ends by itself
 cargo xtask bench [SUITE]                 figures beside their references; the suites are device (device) and signal
 cargo xtask test [quick] [--keep-going]   everything that is checked; quick leaves the long tests out
-cargo xtask soak [--rounds N]             the long tests and the demo, N times (20), the benchmarks, the fuzz targets
+cargo xtask soak [--rounds N]             the benchmarks, the fuzz targets, then simulation, long tests and demo in N rounds;
+                                          without N, until it is stopped
 cargo xtask fuzz [--minutes N] [--keep] [TARGET]
                                           each fuzz target for N minutes (10); --keep adds what it found to the tests
 cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)
 cargo xtask help                          this page";
-
-/// How often `soak` repeats when nobody says.
-const SOAK_ROUNDS: u32 = 20;
 
 /// What `bench` measures when nobody says.
 pub(crate) const SUITE: &str = "device";
@@ -36,7 +34,7 @@ pub(crate) enum Command {
     Fuzz(Wish),
     Help,
     Setup { tier: Tier },
-    Soak { rounds: u32 },
+    Soak { rounds: Option<u32> },
     Test { extent: Extent, on_failure: OnFailure },
 }
 
@@ -55,8 +53,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ("help" | "--help" | "-h", []) => Ok(Command::Help),
         ("setup", []) => Ok(Command::Setup { tier: Tier::All }),
         ("setup", [tier]) => parse_tier(tier).map(|tier| Command::Setup { tier }),
-        ("soak", []) => Ok(Command::Soak { rounds: SOAK_ROUNDS }),
-        ("soak", ["--rounds", rounds]) => parse_rounds(rounds).map(|rounds| Command::Soak { rounds }),
+        ("soak", []) => Ok(Command::Soak { rounds: None }),
+        ("soak", ["--rounds", rounds]) => parse_rounds(rounds).map(|rounds| Command::Soak { rounds: Some(rounds) }),
         ("test", rest) => parse_test(rest),
         _ => Err(format!("`{}` is not a command", args.join(" "))),
     }
@@ -122,8 +120,8 @@ mod tests {
         assert_eq!(parse_line("demo --check"), Ok(Command::Demo { check: true }));
         assert_eq!(parse_line("bench"), Ok(Command::Bench { suite: SUITE.to_owned() }));
         assert_eq!(parse_line("bench signal"), Ok(Command::Bench { suite: "signal".to_owned() }));
-        assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: SOAK_ROUNDS }));
-        assert_eq!(parse_line("soak --rounds 3"), Ok(Command::Soak { rounds: 3 }));
+        assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: None }));
+        assert_eq!(parse_line("soak --rounds 3"), Ok(Command::Soak { rounds: Some(3) }));
         assert_eq!(parse_line("fuzz"), Ok(Command::Fuzz(Wish::default())));
         let wish = Wish { minutes: 3, keep: true, target: Some("frame".to_owned()) };
         assert_eq!(parse_line("fuzz --minutes 3 --keep frame"), Ok(Command::Fuzz(wish)));

@@ -58,7 +58,8 @@ impl Steps {
         Ok(())
     }
 
-    fn has_failed(&self) -> bool {
+    /// Whether a step has failed.
+    pub(crate) fn has_failed(&self) -> bool {
         self.outcomes.iter().any(|outcome| !outcome.passed)
     }
 
