@@ -33,11 +33,13 @@ impl Contact {
 
     /// What is missing once these messages are here. Numbers count without gaps while nobody is
     /// restored, so the first message after a restoring shows how many were lost with the old
-    /// device. Under an incarnation that is not known the number says nothing.
+    /// device. Where nothing had come before the backup, all numbers below it were. Under an incarnation
+    /// that is not known beside others the number says nothing.
     pub(crate) fn missing_with(&self, messages: &[Inbounded]) -> MissingRecord {
         let (true, Some(first)) = (self.missing.watching, messages.first()) else { return self.missing };
-        let mark = self.marks.iter().find(|mark| mark.incarnation == first.incarnation);
-        let lost = mark.map_or(0, |mark| first.number.saturating_sub(mark.number).saturating_sub(1));
+        let mark = self.marks.iter().find(|mark| mark.incarnation == first.incarnation).map(|mark| mark.number);
+        let before = mark.or(self.marks.is_empty().then_some(0));
+        let lost = before.map_or(0, |before| first.number.saturating_sub(before).saturating_sub(1));
         MissingRecord { watching: false, count: self.missing.count.saturating_add(lost) }
     }
 }

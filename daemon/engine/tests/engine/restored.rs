@@ -179,3 +179,13 @@ fn a_full_disk_of_the_peer_does_not_lose_count_of_what_is_missing() {
         Ok(Reply::SafetyNumber(_))
     ));
 }
+
+#[test]
+fn what_came_after_a_backup_without_a_single_message_is_counted_too() {
+    let mut world = World::paired(78);
+    let backup = world.devices[0].disk.clone();
+    talk(&mut world, "lost", 4);
+    restore(&mut world, 0, backup, 1);
+    talk(&mut world, "after", 1);
+    assert_eq!((missing(&world, 0, 1), missing(&world, 1, 0)), (4, 0));
+}
