@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_name_from_a_newer_daemon_keeps_its_text() {
-        let failure = from_name("org.kith.Messenger1.Error.Blocked", "Unblock first.".into());
-        assert_eq!(failure, Failure::Bus("org.kith.Messenger1.Error.Blocked: Unblock first.".into()));
+        let failure = from_name("org.kith.Messenger1.Error.Novel", "Do this first.".into());
+        assert_eq!(failure, Failure::Bus("org.kith.Messenger1.Error.Novel: Do this first.".into()));
     }
 }
