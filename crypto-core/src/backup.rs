@@ -1,4 +1,4 @@
-//! The sealed chunks of a backup file (docs/protocol.md §8.5): a key of the file's own, and the STREAM construction.
+//! The sealed chunks of a backup file (docs/protocol.md §8.7): a key of the file's own, and the STREAM construction.
 //!
 //! Invariants:
 //! - A chunk opens only in its place, only under the exact header that it was sealed under, and only if it is, or is not,

@@ -187,6 +187,11 @@ impl TagKey {
     pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
         Self(bytes)
     }
+
+    /// Its bytes, for a backup.
+    pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
 }
 
 /// The keys of a store: one seals its values, the other makes its row tags.
@@ -219,6 +224,11 @@ impl StoreKeys {
     /// The same with a new data key: what the old one opens, these do not, and the row tags stay as they are.
     pub fn renewed<R: CryptoRng + ?Sized>(&self, rng: &mut R) -> Self {
         Self::with_tags(TagKey(self.tags.0), rng)
+    }
+
+    /// What makes the row tags.
+    pub const fn tags(&self) -> &TagKey {
+        &self.tags
     }
 
     /// Wraps both: `nonce [12] ‖ ciphertext of data key ‖ tag key [64] ‖ tag [16]`, bound to the clear header's bytes before

@@ -1,5 +1,6 @@
 //! The door between the D-Bus facade and the loop: requests go in, events come out.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use kith_crypto::identity::ClientId;
@@ -7,6 +8,7 @@ use kith_engine::{Event, MessageRecord, Reply, Request, RequestError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
+use crate::backup::{BackupError, Plan};
 use crate::task::{TaskId, Tasks};
 
 /// How many calls may wait for the loop. A full queue makes callers wait, never the loop.
@@ -59,6 +61,9 @@ pub enum CallError {
     /// Another long task runs.
     #[error("busy")]
     Busy,
+    /// The backup was not made or not taken.
+    #[error("backup: {0}")]
+    Backup(BackupError),
     /// The engine refused.
     #[error(transparent)]
     Request(#[from] RequestError),
@@ -135,6 +140,24 @@ pub enum Call {
     },
     /// Begin to check every value of the store.
     Check {
+        /// The task.
+        done: oneshot::Sender<Result<TaskId, CallError>>,
+    },
+    /// Begin to write a backup into an empty file.
+    Export {
+        /// The file.
+        file: File,
+        /// The secret, exactly as typed, if it is to lie there in clear.
+        plain: Option<Zeroizing<String>>,
+        /// The task.
+        done: oneshot::Sender<Result<TaskId, CallError>>,
+    },
+    /// Begin to read a backup.
+    Import {
+        /// The file.
+        file: File,
+        /// What is to be done with it.
+        plan: Plan,
         /// The task.
         done: oneshot::Sender<Result<TaskId, CallError>>,
     },
@@ -215,6 +238,16 @@ impl Handle {
     /// Begins to check every value of the store.
     pub async fn check(&self) -> Result<TaskId, CallError> {
         self.call(|done| Call::Check { done }).await
+    }
+
+    /// Begins to write a backup into an empty file; in clear, if the secret is given.
+    pub async fn export(&self, file: File, plain: Option<Zeroizing<String>>) -> Result<TaskId, CallError> {
+        self.call(|done| Call::Export { file, plain, done }).await
+    }
+
+    /// Begins to read a backup.
+    pub async fn import(&self, file: File, plan: Plan) -> Result<TaskId, CallError> {
+        self.call(|done| Call::Import { file, plan, done }).await
     }
 
     /// Passes a request to the engine.

@@ -3,8 +3,10 @@
 //! `run` is the one loop and the only owner of the engine. It performs the engine's effects and
 //! feeds the results back. The rooms around it do not know each other: `store` seals and writes,
 //! `link` alone speaks WebRTC, `signaling` speaks to the server, `bus` to programs on this device.
+//! `backup` alone is built on another, the store, which it puts into a file and back.
 //! `task` is the board on which long work shows how far it is.
 
+pub mod backup;
 pub mod bus;
 pub mod config;
 pub mod credential;

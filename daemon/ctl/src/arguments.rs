@@ -1,5 +1,7 @@
 //! The command line, and what `--help` says.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -100,6 +102,34 @@ pub enum Command {
     /// Says what is damaged, what that affects and what to do; changes nothing, and the messenger stays in
     /// use meanwhile. Exits with 1 if anything is damaged.
     Check,
+
+    /// Write a backup of this device: identity, contacts, messages, and what waits to be sent.
+    ///
+    /// It is encrypted under the store's secret, and opens only with that. The file appears when it is complete, and
+    /// only its owner can read it. With --plain it lies there in clear, for moving to a new device under a new secret;
+    /// that asks for the store's secret first: without a terminal it is all of standard input, less one newline at its end.
+    #[command(after_help = "Examples:\n  kithctl export hall.enc.json\n  kithctl export --plain hall.json")]
+    Export {
+        /// Where to.
+        file: PathBuf,
+        /// In clear. WARNING: whoever reads the file is this device.
+        #[arg(long)]
+        plain: bool,
+        /// Replace a file that is there.
+        #[arg(long)]
+        force: bool,
+    },
+
+    /// Restore this device from a backup.
+    ///
+    /// A device that has not been set up becomes the device of the backup. Asks for the secret of an encrypted backup,
+    /// or for a new one if it is plain; without a terminal, the secret is all of standard input, less one newline at its
+    /// end. A device that is set up takes only backups of its own, with --replace: all that it holds is replaced, and
+    /// its secret stays. A damaged backup changes nothing. The device must be the only one that runs with this identity.
+    #[command(
+        after_help = "Examples:\n  kithctl import --dry-run hall.enc.json\n  kithctl import --replace hall.enc.json"
+    )]
+    Import(Import),
 
     /// Destroy this device's identity, its contacts and all messages.
     ///
@@ -257,6 +287,22 @@ pub enum Command {
         /// For which shell.
         shell: Shell,
     },
+}
+
+/// What `import` takes.
+#[derive(Args, Clone, Debug)]
+pub struct Import {
+    /// The backup.
+    pub file: PathBuf,
+    /// Only say what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Replace all that this device holds.
+    #[arg(long)]
+    pub replace: bool,
+    /// Ask for the secret under which the backup was made: it is not the store's any more.
+    #[arg(long)]
+    pub other_secret: bool,
 }
 
 /// What `send` takes.

@@ -32,6 +32,28 @@ pub struct AcceptOptions {
     pub other_server: Option<bool>,
 }
 
+/// Options of `Manager1.Export`.
+#[derive(Clone, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct ExportOptions {
+    /// Whether the backup is to lie there in clear.
+    pub plain: Option<bool>,
+    /// The store's secret, exactly as typed: a backup in clear needs it.
+    pub secret: Option<Secret>,
+}
+
+/// Options of `Manager1.Import`.
+#[derive(Clone, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct ImportOptions {
+    /// Whether to say only what would be done.
+    pub dry_run: Option<bool>,
+    /// Whether the backup is to replace what the device holds.
+    pub replace: Option<bool>,
+    /// The secret that opens the backup; the new one, where a plain backup makes the device.
+    pub secret: Option<Secret>,
+}
+
 /// Options of `Conversation1.Send`.
 #[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
@@ -90,6 +112,19 @@ pub struct Row {
 impl fmt::Debug for SetUpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetUpOptions").field("display_name", &self.display_name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ExportOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportOptions").field("plain", &self.plain).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ImportOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { dry_run, replace, secret: _ } = self;
+        f.debug_struct("ImportOptions").field("dry_run", dry_run).field("replace", replace).finish_non_exhaustive()
     }
 }
 

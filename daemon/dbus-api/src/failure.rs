@@ -68,6 +68,14 @@ names! {
     StorageFailed,
     /// The store is damaged.
     StorageCorrupt,
+    /// The file is no backup, or a damaged one.
+    BackupInvalid,
+    /// The backup's file could not be read or written.
+    BackupFailed,
+    /// The backup is that of another device.
+    OtherDevice,
+    /// A newer version is needed.
+    Unsupported,
     /// The daemon is stopping.
     Stopping,
 }

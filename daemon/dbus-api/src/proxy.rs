@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use zbus::wire::Fd;
 use zbus::{OwnedObjectPath, OwnedVariant, proxy};
 
 use crate::{
-    AcceptOptions, DaemonState, InviteOptions, LinkState, MessageState, Notice, PairingState, Presence, Result, Row,
-    Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
+    AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, LinkState, MessageState, Notice,
+    PairingState, Presence, Result, Row, Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
 };
 
 /// The daemon as a whole.
@@ -30,6 +31,12 @@ pub trait Manager1 {
 
     /// Destroys the keys, then everything else.
     fn wipe(&self, secret: &Secret) -> Result<()>;
+
+    /// Writes a backup into an empty file; the path is the task's.
+    fn export(&self, file: &Fd<'_>, options: &ExportOptions) -> Result<OwnedObjectPath>;
+
+    /// Reads a backup; the path is the task's.
+    fn import(&self, file: &Fd<'_>, options: &ImportOptions) -> Result<OwnedObjectPath>;
 
     /// Opens an invite; the path is the pairing's.
     fn invite(&self, options: &InviteOptions) -> Result<OwnedObjectPath>;

@@ -47,6 +47,7 @@ pub use effect::{Commit, CommitError, CommitId, Effect, Load, LoadId, Loaded, Op
 pub use engine::{Engine, Settings};
 pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
+pub use pairing::CONTACTS_MAX;
 pub use record::{
     ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
     MissingRecord, ProfileRecord, StandingRecord, StoredContact, StoredState,

@@ -29,7 +29,7 @@ const NO_SUCH_INVITE_MAX: u32 = 4;
 /// How long the invitee tries.
 const ACCEPT_MS_MAX: u64 = 2 * 60 * 1_000;
 /// Contacts on one device. A signaling server lets one device watch 4,096.
-const CONTACTS_MAX: usize = 1_024;
+pub const CONTACTS_MAX: usize = 1_024;
 
 /// A pairing under way.
 pub(crate) struct Pairing {

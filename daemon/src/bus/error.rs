@@ -3,6 +3,7 @@
 use kith_dbus::{Refusal, RefusalName};
 use kith_engine::RequestError;
 
+use crate::backup::BackupError;
 use crate::handle::CallError;
 
 /// What the caller is told.
@@ -28,6 +29,7 @@ pub(super) fn refusal(error: CallError) -> Refusal {
             RefusalName::RateLimited,
             "Other long work is under way: wait until it has ended, or cancel it.",
         ),
+        CallError::Backup(error) => backup_refusal(error),
         CallError::Request(error) => request_refusal(error),
         CallError::Stopping => Refusal::new(RefusalName::Stopping, "The daemon is stopping: start it again."),
     }
@@ -84,6 +86,56 @@ fn request_refusal(error: RequestError) -> Refusal {
     }
 }
 
+fn backup_refusal(error: BackupError) -> Refusal {
+    match error {
+        BackupError::NotOne => {
+            Refusal::new(RefusalName::BackupInvalid, "This is not a backup of Kith: choose another file.")
+        }
+        BackupError::Newer => Refusal::new(
+            RefusalName::Unsupported,
+            "A newer version of Kith has written this backup: install that version, and import it there.",
+        ),
+        BackupError::Damaged(what) => Refusal::new(
+            RefusalName::BackupInvalid,
+            format!("The backup is damaged ({what}), and nothing has been changed: use another copy of it."),
+        ),
+        BackupError::OtherDevice(client_id) => Refusal::new(
+            RefusalName::OtherDevice,
+            format!(
+                "The backup is that of {client_id}: import it on a device that is not set up, or wipe this one first."
+            ),
+        ),
+        BackupError::WrongSecret => Refusal::new(
+            RefusalName::WrongSecret,
+            "The secret does not open the backup: give the one that the store had when it was made.",
+        ),
+        BackupError::OtherSecret => Refusal::new(
+            RefusalName::WrongSecret,
+            "The backup was made under another secret than the present one: give that secret with it.",
+        ),
+        BackupError::NeedsSecret => Refusal::new(
+            RefusalName::InvalidArgument,
+            "A secret is missing: give the one of the encrypted backup, or for a plain one the device's new one.",
+        ),
+        BackupError::NeedsReplace => Refusal::new(
+            RefusalName::AlreadySetUp,
+            "This device is set up: say that the backup is to replace all that it holds.",
+        ),
+        BackupError::Unusable(what) => {
+            Refusal::new(RefusalName::InvalidArgument, format!("The file cannot be used ({what}): choose another."))
+        }
+        BackupError::Io(what) => Refusal::new(
+            RefusalName::BackupFailed,
+            format!("The backup's file could not be read or written ({}): check it and try again.", bare(&what)),
+        ),
+        BackupError::Full => request_refusal(RequestError::StorageFull),
+        BackupError::Read(error) => refusal(error.into()),
+        BackupError::Create(what) => request_refusal(RequestError::Storage(what)),
+        // The task says so itself.
+        BackupError::Cancelled(_) => refusal(CallError::Stopping),
+    }
+}
+
 /// A text that goes on inside a sentence.
 fn bare(text: &str) -> &str {
     text.trim_end_matches('.')
@@ -104,6 +156,16 @@ mod tests {
             CallError::Corrupt("a page is damaged.".into()),
             CallError::Busy,
             CallError::Stopping,
+            CallError::Backup(BackupError::NotOne),
+            CallError::Backup(BackupError::Newer),
+            CallError::Backup(BackupError::Damaged("it is cut off")),
+            CallError::Backup(BackupError::OtherDevice(kith_crypto::identity::ClientId::from_bytes([1; 20]))),
+            CallError::Backup(BackupError::WrongSecret),
+            CallError::Backup(BackupError::OtherSecret),
+            CallError::Backup(BackupError::NeedsSecret),
+            CallError::Backup(BackupError::NeedsReplace),
+            CallError::Backup(BackupError::Unusable("it is a pipe")),
+            CallError::Backup(BackupError::Io("EIO".into())),
             RequestError::NotFound.into(),
             RequestError::NotPaired.into(),
             RequestError::Blocked.into(),

@@ -1,17 +1,23 @@
 //! `org.kith.Messenger1.Manager1`: the daemon as a whole.
 
+use std::fs::File;
 use std::sync::Arc;
 
-use kith_dbus::{AcceptOptions, DaemonState, InviteOptions, Notice, Refusal, Secret, SetUpOptions, Signaling};
-use kith_engine::{Event, Reply, Request};
+use kith_dbus::{
+    AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal, Secret, SetUpOptions,
+    Signaling,
+};
+use kith_engine::{Event, Reply, Request, RequestError};
 use tokio::sync::watch;
 use zbus::object_server::SignalEmitter;
+use zbus::wire::OwnedFd;
 use zbus::{OwnedObjectPath, interface};
 
 use super::error::{mismatched, refusal};
 use super::map;
 use super::settle::{self, Settling};
 use super::view::ManagerView;
+use crate::backup::Plan;
 use crate::handle::{self, CallError, Handle};
 
 /// How long an invite stays open where the caller does not say: long enough to walk to the other
@@ -57,6 +63,14 @@ impl Manager {
     }
 }
 
+fn opened(file: OwnedFd) -> File {
+    File::from(std::os::fd::OwnedFd::from(file))
+}
+
+fn one_with_the_other() -> CallError {
+    RequestError::InvalidArgument("a plain backup needs the store's secret, an encrypted one takes none").into()
+}
+
 #[interface(name = "org.kith.Messenger1.Manager1", introspection_docs = false)]
 impl Manager {
     async fn set_up(&self, options: SetUpOptions) -> Result<(), Refusal> {
@@ -91,6 +105,30 @@ impl Manager {
         self.handle.wipe(secret.into_inner()).await.map_err(refusal)?;
         self.reached(handle::DaemonState::NeedsSetUp).await;
         Ok(())
+    }
+
+    #[zbus(out_args("task"))]
+    async fn export(&self, file: OwnedFd, options: ExportOptions) -> Result<OwnedObjectPath, Refusal> {
+        let plain = match (options.plain.unwrap_or(false), options.secret) {
+            (false, None) => None,
+            (true, Some(secret)) => Some(secret.into_inner()),
+            (false, Some(_)) | (true, None) => return Err(refusal(one_with_the_other())),
+        };
+        let task = self.handle.export(opened(file), plain).await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(map::task_path(task))
+    }
+
+    #[zbus(out_args("task"))]
+    async fn import(&self, file: OwnedFd, options: ImportOptions) -> Result<OwnedObjectPath, Refusal> {
+        let plan = Plan {
+            dry_run: options.dry_run.unwrap_or(false),
+            replace: options.replace.unwrap_or(false),
+            secret: options.secret.map(Secret::into_inner),
+        };
+        let task = self.handle.import(opened(file), plan).await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(map::task_path(task))
     }
 
     #[zbus(out_args("pairing"))]

@@ -1,5 +1,6 @@
 //! The loop while the store is locked: only set-up and unlocking are answered.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
@@ -9,17 +10,22 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 use zeroize::Zeroizing;
 
+use super::backup::{self, Opened};
 use super::secret::judged;
 use super::{Next, Start, entropy, stopped, wiped};
+use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, Desk};
-use crate::store::{self, Attempts, CreateError, Folder, Found, LockedStore, Store, UnlockError};
+use crate::store::{self, Attempts, Folder, Found, LockedStore, Store, UnlockError};
+use crate::task::{Task, TaskKind, Tasks};
 
 /// What the folder holds after the work, and what came of it.
 type Worked = (Found, Result<Outcome, CallError>);
 
 enum Outcome {
-    Opened(Box<Store>),
+    Opened(Opened),
     Wiped,
+    /// A task has ended, and has told it.
+    Told,
 }
 
 /// What works on the blocking pool: deriving a key takes long, on purpose.
@@ -32,6 +38,8 @@ struct Work {
 enum AskedBy {
     Caller(oneshot::Sender<Result<(), CallError>>),
     Credential,
+    /// A task, which tells it itself.
+    Task,
 }
 
 struct Locked<'a> {
@@ -59,7 +67,7 @@ pub(super) async fn run(
             // While a secret is being tried, callers wait for the verdict: it may open the store for them.
             call = desk.calls.recv(), if locked.work.is_none() => match call {
                 None => return Next::Stop,
-                Some(call) => locked.answer(call),
+                Some(call) => locked.answer(call, &desk.tasks),
             },
             (found, result) = finished(&mut locked.work) => {
                 if matches!(result, Ok(Outcome::Wiped)) {
@@ -69,11 +77,14 @@ pub(super) async fn run(
                     work.asked_by.tell(&result);
                 }
                 match result {
-                    Ok(Outcome::Opened(store)) => return Next::Open(store),
-                    Ok(Outcome::Wiped) | Err(_) => locked.found = Some(found),
+                    Ok(Outcome::Opened(opened)) => return Next::Open(opened),
+                    Ok(Outcome::Wiped | Outcome::Told) | Err(_) => locked.found = Some(found),
                 }
             }
-            () = stopped(stop) => return Next::Stop,
+            () = stopped(stop) => {
+                desk.tasks.cancel_all();
+                return Next::Stop;
+            }
         }
     }
 }
@@ -94,6 +105,7 @@ impl AskedBy {
         match (self, result) {
             // The caller may have gone; the store is open all the same.
             (Self::Caller(done), result) => drop(done.send(result.as_ref().map(|_| ()).map_err(Clone::clone))),
+            (Self::Task, _) => {}
             (Self::Credential, Ok(_)) => info!("opened with the credential {}", crate::credential::NAME),
             (Self::Credential, Err(CallError::WrongSecret)) => error!(
                 "the credential {} does not open the store: put the right secret there and restart kithd, \
@@ -117,7 +129,7 @@ impl Locked<'_> {
             (Some(Found::Locked(store)), _) => {
                 self.begin(AskedBy::Credential, move || {
                     let result = open(&store, &start.secret);
-                    (Found::Locked(store), result.map(Outcome::Opened))
+                    (Found::Locked(store), result.map(opened))
                 });
             }
             (found, _) => {
@@ -127,7 +139,7 @@ impl Locked<'_> {
         }
     }
 
-    fn answer(&mut self, call: Call) {
+    fn answer(&mut self, call: Call, tasks: &Tasks) {
         let refusal = match self.found {
             Some(Found::Empty) => CallError::NotSetUp,
             Some(Found::Locked(_)) | None => CallError::Locked,
@@ -141,13 +153,24 @@ impl Locked<'_> {
                 let attempts = self.attempts.clone();
                 self.begin(AskedBy::Caller(done), move || {
                     let result = unlock(&store, &attempts, &secret);
-                    (Found::Locked(store), result.map(Outcome::Opened))
+                    (Found::Locked(store), result.map(opened))
                 });
             }
             (Call::Wipe { secret, done }, Some(Found::Locked(store))) => {
                 let (folder, attempts) = (self.folder.clone(), self.attempts.clone());
                 self.begin(AskedBy::Caller(done), move || wipe(&folder, store, &attempts, &secret));
             }
+            (Call::Import { file, plan, done }, Some(Found::Empty)) => match tasks.begin(TaskKind::Import) {
+                Ok(task) => {
+                    drop(done.send(Ok(task.id())));
+                    let folder = self.folder.clone();
+                    self.begin(AskedBy::Task, move || restored(&folder, file, &plan, task));
+                }
+                Err(error) => {
+                    self.found = Some(Found::Empty);
+                    drop(done.send(Err(error)));
+                }
+            },
             (call, kept) => {
                 self.found = kept;
                 refuse(call, refusal);
@@ -160,13 +183,19 @@ impl Locked<'_> {
     }
 }
 
+fn opened(store: Store) -> Outcome {
+    Outcome::Opened(Opened::of(store))
+}
+
 fn refuse(call: Call, refusal: CallError) {
     // Whoever asked may have gone.
     match call {
         Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
         Call::Lock { done } => drop(done.send(Ok(()))),
         Call::Unlock { done, .. } | Call::Wipe { done, .. } => drop(done.send(Err(refusal))),
-        Call::Check { done } => drop(done.send(Err(refusal))),
+        Call::Check { done } | Call::Export { done, .. } | Call::Import { done, .. } => {
+            drop(done.send(Err(refusal)));
+        }
         Call::Engine { done, .. } => drop(done.send(Err(refusal))),
         Call::Read { done, .. } => drop(done.send(Err(refusal))),
         Call::Snapshot { done } => drop(done.send(Err(refusal))),
@@ -174,29 +203,37 @@ fn refuse(call: Call, refusal: CallError) {
 }
 
 fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Worked {
-    (Found::Empty, made(folder, secret, display_name).map(Outcome::Opened))
+    (Found::Empty, made(folder, secret, display_name).map(opened))
 }
 
-fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Result<Box<Store>, CallError> {
+fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Result<Store, CallError> {
     if secret.trim_end_matches('\n').is_empty() {
         return Err(RequestError::InvalidArgument("the secret is empty").into());
     }
     let display_name = checked_name(display_name)?;
     let identity = Identity::generate(&mut entropy());
-    store::create(folder, secret.as_bytes(), identity, display_name).map(Box::new).map_err(|error| match error {
-        CreateError::Exists => CallError::AlreadySetUp,
-        CreateError::Full => RequestError::StorageFull.into(),
-        CreateError::Io(_) | CreateError::Failed(_) => RequestError::Storage(error.to_string()).into(),
-    })
+    store::create(folder, secret.as_bytes(), identity, display_name).map_err(CallError::from)
+}
+
+/// Makes the device that a backup holds.
+fn restored(folder: &Folder, file: File, plan: &Plan, task: Task) -> Worked {
+    let Some(import) = backup::import(folder, &Access::NotSetUp, file, plan, task) else {
+        return (Found::Empty, Ok(Outcome::Told));
+    };
+    match import.publish() {
+        Ok(opened) => (Found::Empty, Ok(Outcome::Opened(opened))),
+        // Whatever is there now.
+        Err(error) => (store::open(folder).unwrap_or(Found::Empty), Err(error)),
+    }
 }
 
 /// Opens the store with a secret that anybody may have typed.
-fn unlock(store: &LockedStore, attempts: &Attempts, secret: &Zeroizing<String>) -> Result<Box<Store>, CallError> {
+fn unlock(store: &LockedStore, attempts: &Attempts, secret: &Zeroizing<String>) -> Result<Store, CallError> {
     judged(attempts, || open(store, secret))
 }
 
-fn open(store: &LockedStore, secret: &Zeroizing<String>) -> Result<Box<Store>, CallError> {
-    store.unlock(secret.as_bytes()).map(Box::new).map_err(not_opened)
+fn open(store: &LockedStore, secret: &Zeroizing<String>) -> Result<Store, CallError> {
+    store.unlock(secret.as_bytes()).map_err(not_opened)
 }
 
 fn not_opened(error: UnlockError) -> CallError {

@@ -1,6 +1,7 @@
 //! The one loop. While the store is locked, `locked` answers; once it is open, `ready` owns
 //! the engine, performs its effects and feeds the results back.
 
+mod backup;
 mod check;
 mod clock;
 mod locked;
@@ -17,8 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, Link, Signaling};
 use crate::credential;
-use crate::handle::{DaemonState, Desk, Handle, Status, door};
-use crate::store::{self, Attempts, Folder, FolderError, Found, OpenError, Store};
+use crate::handle::{CallError, DaemonState, Desk, Handle, Status, door};
+use crate::store::{self, Attempts, ChangeError, Folder, FolderError, Found, Keyholder, OpenError};
+use backup::Opened;
 
 /// What the loop needs to know.
 #[derive(Clone, Debug)]
@@ -85,7 +87,7 @@ pub enum StartError {
 /// How a stage of the loop ended.
 enum Next {
     /// Go on with an open store.
-    Open(Box<Store>),
+    Open(Opened),
     /// Go on locked.
     Lock(Found),
     /// The program ends.
@@ -117,8 +119,8 @@ impl Daemon {
                     self.desk.status.send_replace(status(&found));
                     locked::run(found, &self.folder, &self.attempts, start.take(), &mut self.desk, &mut stop).await
                 }
-                Next::Open(store) => {
-                    ready::run(*store, &self.folder, &self.attempts, &self.settings, &mut self.desk, &mut stop).await
+                Next::Open(opened) => {
+                    ready::run(opened, &self.folder, &self.attempts, &self.settings, &mut self.desk, &mut stop).await
                 }
                 Next::Stop => return,
             };
@@ -143,6 +145,15 @@ impl Start {
         };
         Some(Self { secret, set_up_name: settings.set_up_name.clone() })
     }
+}
+
+/// Whether this is the secret of the open store. Takes as long as deriving a key: not for the async
+/// loop's own thread.
+fn verified(keyholder: &Keyholder, secret: &Zeroizing<String>) -> Result<(), CallError> {
+    keyholder.verify(secret.as_bytes()).map_err(|error| match error {
+        ChangeError::WrongSecret => CallError::WrongSecret,
+        ChangeError::Locked | ChangeError::Full | ChangeError::Failed(_) => CallError::Locked,
+    })
 }
 
 fn status(found: &Found) -> Status {

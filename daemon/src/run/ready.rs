@@ -1,6 +1,7 @@
 //! The loop while the store is open: the only owner of the engine.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,13 +14,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
+use super::backup::{self, Import, Opened};
 use super::clock::now;
 use super::secret::judged;
-use super::{Next, Settings, check, entropy, locked, publish, retention, stopped, wiped};
+use super::{Next, Settings, check, entropy, locked, publish, retention, stopped, verified, wiped};
+use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
-use crate::store::{self, Attempts, ChangeError, Folder, Found, Reader, Store, Writer};
+use crate::store::{self, Attempts, Folder, Found, Reader, Writer};
 use crate::task::{TaskId, TaskKind};
 
 /// Reads of history that run side by side; each holds at most one page.
@@ -37,6 +40,8 @@ type Done = oneshot::Sender<Result<(), CallError>>;
 enum End {
     Lock(Done),
     Wipe(Done),
+    /// Another store is to take its place.
+    Import(Box<Import>),
 }
 
 struct Ready<'a> {
@@ -50,7 +55,9 @@ struct Ready<'a> {
     replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CallError>>>,
     next_request: u64,
     attempts: Arc<Attempts>,
-    wipes_in: mpsc::Sender<Done>,
+    folder: &'a Folder,
+    client_id: ClientId,
+    ends_in: mpsc::Sender<End>,
     /// Commits that the writer could not take.
     refused: VecDeque<(CommitId, CommitError)>,
     desk: &'a Desk,
@@ -61,8 +68,8 @@ struct Inputs {
     loaded: mpsc::Receiver<(LoadId, Loaded)>,
     links: mpsc::Receiver<(kith_engine::LinkId, LinkReport)>,
     signals: Option<mpsc::Receiver<Signal>>,
-    /// Wipes whose secret was right.
-    wipes: mpsc::Receiver<Done>,
+    /// What takes the store away, once it is certain: the secret was right, the backup is whole.
+    ends: mpsc::Receiver<End>,
 }
 
 /// What a pass of the loop found.
@@ -72,20 +79,20 @@ enum Input {
     Loaded(LoadId, Loaded),
     Link(kith_engine::LinkId, LinkReport),
     Signal(Signal),
-    Wipe(Done),
+    End(End),
     Timeout,
     Stop,
 }
 
 pub(super) async fn run(
-    store: Store,
+    opened: Opened,
     folder: &Folder,
     attempts: &Arc<Attempts>,
     settings: &Settings,
     desk: &mut Desk,
     stop: &mut watch::Receiver<bool>,
 ) -> Next {
-    let (identity, stored, writer, reader) = store.into_parts();
+    let (identity, stored, writer, reader) = opened.store.into_parts();
     let client_id = identity.client_id();
     let (server, signals) = connect(settings, &identity);
     let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
@@ -95,10 +102,13 @@ pub(super) async fn run(
         relay_only: settings.link.relay_only,
     };
     let engine = Engine::new(identity, engine_settings, stored);
-    let (wipes_in, wipes) = mpsc::channel(1);
-    let mut inputs = Inputs { loaded, links: link_reports, signals, wipes };
+    let (ends_in, ends) = mpsc::channel(1);
+    let mut inputs = Inputs { loaded, links: link_reports, signals, ends };
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
+    if let Some(imported) = opened.imported {
+        imported.end();
+    }
     let trimming = tokio::spawn(retention::run(writer.trimmer(), settings.retention.clone()));
     let end = {
         let mut ready = Ready {
@@ -112,7 +122,9 @@ pub(super) async fn run(
             replies: BTreeMap::new(),
             next_request: 1,
             attempts: attempts.clone(),
-            wipes_in,
+            folder,
+            client_id,
+            ends_in,
             refused: VecDeque::new(),
             desk: &Desk {
                 calls: mpsc::channel(1).1,
@@ -130,6 +142,7 @@ pub(super) async fn run(
         None => Next::Stop,
         Some(End::Lock(done)) => lock(folder, desk, done),
         Some(End::Wipe(done)) => wipe(folder, client_id, desk, done).await,
+        Some(End::Import(import)) => restore(folder, import).await,
     }
 }
 
@@ -144,6 +157,18 @@ fn lock(folder: &Folder, desk: &Desk, done: Done) -> Next {
             let _ = done.send(Err(CallError::Corrupt(error.to_string())));
             Next::Stop
         }
+    }
+}
+
+/// Goes on with the store of a backup; with the former one, locked, if that has failed.
+async fn restore(folder: &Folder, import: Box<Import>) -> Next {
+    match tokio::task::spawn_blocking(move || wiped(|| import.publish())).await {
+        Ok(Ok(opened)) => Next::Open(opened),
+        Ok(Err(error)) => {
+            warn!("the store of the backup could not be put in its place: {error}");
+            store::open(folder).map_or(Next::Stop, Next::Lock)
+        }
+        Err(_) => Next::Stop,
     }
 }
 
@@ -204,7 +229,7 @@ impl Ready<'_> {
             match next(&mut self.writer, inputs, calls, stop, timeout).await {
                 Input::Stop => return None,
                 Input::Call(Call::Lock { done }) => return Some(End::Lock(done)),
-                Input::Wipe(done) => return Some(End::Wipe(done)),
+                Input::End(end) => return Some(end),
                 input => self.take(input),
             }
         }
@@ -214,7 +239,7 @@ impl Ready<'_> {
     fn take(&mut self, input: Input) {
         residue::wiped::<STACK_BYTES, _>(|| match input {
             // The loop itself takes them.
-            Input::Stop | Input::Wipe(_) => {}
+            Input::Stop | Input::End(_) => {}
             Input::Call(call) => self.call(call),
             Input::Committed(id, result) => self.engine.handle_committed(id, result, now(), &mut entropy()),
             Input::Loaded(id, loaded) => self.engine.handle_loaded(id, loaded, now(), &mut entropy()),
@@ -252,6 +277,8 @@ impl Ready<'_> {
             Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
             Call::Wipe { secret, done } => self.wipe(secret, done),
             Call::Check { done } => drop(done.send(self.check())),
+            Call::Export { file, plain, done } => drop(done.send(self.export(file, plain))),
+            Call::Import { file, plan, done } => drop(done.send(self.import(file, plan))),
             // Already open.
             Call::Unlock { done, .. } | Call::Lock { done } => drop(done.send(Ok(()))),
         }
@@ -259,20 +286,13 @@ impl Ready<'_> {
 
     /// Closes the store and wipes it, if the secret is right.
     fn wipe(&self, secret: Zeroizing<String>, done: Done) {
-        let (attempts, keyholder, wipes) = (self.attempts.clone(), self.writer.keyholder(), self.wipes_in.clone());
-        let verified = tokio::task::spawn_blocking(move || {
-            let verify = || {
-                keyholder.verify(secret.as_bytes()).map_err(|error| match error {
-                    ChangeError::WrongSecret => CallError::WrongSecret,
-                    ChangeError::Locked | ChangeError::Full | ChangeError::Failed(_) => CallError::Locked,
-                })
-            };
-            wiped(|| judged(&attempts, verify))
-        });
+        let (attempts, keyholder, ends) = (self.attempts.clone(), self.writer.keyholder(), self.ends_in.clone());
+        let verified =
+            tokio::task::spawn_blocking(move || wiped(|| judged(&attempts, || verified(&keyholder, &secret))));
         tokio::spawn(async move {
             match verified.await {
                 // In vain where the loop has ended meanwhile; the caller learns that.
-                Ok(Ok(())) => drop(wipes.send(done).await),
+                Ok(Ok(())) => drop(ends.send(End::Wipe(done)).await),
                 Ok(Err(error)) => drop(done.send(Err(error))),
                 Err(_) => drop(done.send(Err(CallError::Stopping))),
             }
@@ -283,6 +303,32 @@ impl Ready<'_> {
         let task = self.desk.tasks.begin(TaskKind::Check)?;
         let (id, reader) = (task.id(), self.reader.clone());
         tokio::task::spawn_blocking(move || wiped(|| check::work(&reader, task)));
+        Ok(id)
+    }
+
+    fn export(&self, file: File, plain: Option<Zeroizing<String>>) -> Result<TaskId, CallError> {
+        let task = self.desk.tasks.begin(TaskKind::Export)?;
+        let id = task.id();
+        let (reader, keyholder) = (self.reader.clone(), self.writer.keyholder());
+        let source = backup::Source { reader, keyholder, attempts: self.attempts.clone() };
+        tokio::task::spawn_blocking(move || wiped(|| backup::export(&source, file, plain, task)));
+        Ok(id)
+    }
+
+    /// Reads a backup beside the traffic; the store is closed only when it can be replaced.
+    fn import(&self, file: File, plan: Plan) -> Result<TaskId, CallError> {
+        let task = self.desk.tasks.begin(TaskKind::Import)?;
+        let id = task.id();
+        let (folder, ends) = (self.folder.clone(), self.ends_in.clone());
+        let access = Access::Open(self.client_id, self.writer.keyholder());
+        let reading =
+            tokio::task::spawn_blocking(move || wiped(|| backup::import(&folder, &access, file, &plan, task)));
+        tokio::spawn(async move {
+            if let Ok(Some(import)) = reading.await {
+                // In vain where the loop has ended meanwhile; the task learns that.
+                drop(ends.send(End::Import(Box::new(import))).await);
+            }
+        });
         Ok(id)
     }
 
@@ -388,7 +434,7 @@ async fn next(
         Some((id, result)) = writer.completed() => Input::Committed(id, result),
         Some((id, loaded)) = inputs.loaded.recv() => Input::Loaded(id, loaded),
         signal = signal => Input::Signal(signal),
-        Some(done) = inputs.wipes.recv() => Input::Wipe(done),
+        Some(end) = inputs.ends.recv() => Input::End(end),
         Some((id, report)) = inputs.links.recv() => Input::Link(id, report),
         call = calls.recv() => call.map_or(Input::Stop, Input::Call),
         () = timeout => Input::Timeout,

@@ -129,6 +129,17 @@ impl<'a> Batch<'a> {
         self.put(&PROFILE_KEY, profile)
     }
 
+    /// Writes an idempotency key of which only the tag is known.
+    pub(super) fn put_key(&mut self, peer: &ClientId, tag: [u8; 16], id: MessageId) -> Result<(), Fault> {
+        let row_key = table::tag_key(self.number(peer)?, tag);
+        self.put(&row_key, &KeyRow(id))
+    }
+
+    /// Writes the place of a consumer of which only the tag is known.
+    pub(super) fn put_cursor_at(&mut self, tag: [u8; 16], inbox_seq: u64) -> Result<(), Fault> {
+        self.put(&tag, &CursorRow(inbox_seq))
+    }
+
     /// The message that an idempotency key stands for, before the operation that follows `before`.
     fn known_key(&self, before: &[Op], peer: &ClientId, key: &str) -> Result<Option<MessageId>, Fault> {
         let claimed = before.iter().find_map(|op| match op {

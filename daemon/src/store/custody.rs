@@ -7,6 +7,7 @@ use kith_crypto::{
     identity::ClientId,
     vault::{self, BackupKey, KeyEncryptionKey, MasterKey, StoreKeys, VaultError},
 };
+use zeroize::Zeroizing;
 
 use super::{
     header::{Header, Parameters, Phase},
@@ -21,8 +22,6 @@ const ITERATIONS: u32 = vault::ITERATIONS_MIN;
 #[derive(Clone)]
 pub(super) struct Custody {
     header: Header,
-    // For a new data key.
-    #[allow(dead_code)]
     kek: Arc<KeyEncryptionKey>,
     backup: Arc<BackupKey>,
     keys: Arc<StoreKeys>,
@@ -72,6 +71,12 @@ impl Custody {
         Self::new(secret, self.header.parameters.client_id, self.keys.clone(), self.header.phase())
     }
 
+    /// Other keys under the same secret, for a store without plaintext.
+    pub(super) fn over(&self, keys: Arc<StoreKeys>) -> Self {
+        let header = Header::seal(self.header.parameters, Phase::Sealed, &keys, &self.kek, &mut UnwrapErr(SysRng));
+        Self { header, keys, ..self.clone() }
+    }
+
     /// The header as it lies, or is to lie, in the store.
     pub(super) fn header(&self) -> &Header {
         &self.header
@@ -81,6 +86,11 @@ impl Custody {
     pub(super) fn backup_access(&self) -> BackupAccess {
         let Parameters { client_id, salt, iterations } = self.header.parameters;
         BackupAccess { client_id, salt, iterations, key: self.backup.clone() }
+    }
+
+    /// What row tags are made with, for a backup.
+    pub(super) fn tag_key(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(*self.keys.tags().as_bytes())
     }
 
     /// The keys of the tables.

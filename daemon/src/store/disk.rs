@@ -8,7 +8,7 @@ use super::{
     batch::Witness,
     custody::Custody,
     fault::Fault,
-    folder::{Folder, NEW_FILE, STORE_FILE},
+    folder::{Folder, IMPORT_FILE, NEW_FILE, STORE_FILE},
     table::Keys,
 };
 
@@ -38,6 +38,11 @@ impl Disk {
     /// The store that is being made in a folder.
     pub(super) fn new_of(folder: &Folder) -> Self {
         Self { name: NEW_FILE, folder: folder.clone() }
+    }
+
+    /// The store that is being restored in a folder.
+    pub(super) fn import_of(folder: &Folder) -> Self {
+        Self { name: IMPORT_FILE, folder: folder.clone() }
     }
 
     /// Opens the file, or makes an empty one into a database.

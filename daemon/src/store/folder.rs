@@ -14,6 +14,8 @@ use super::files::{FILE_MODE, Files, RealFiles};
 pub(super) const STORE_FILE: &str = "store.redb";
 /// A database that is not finished, or not yet in its place.
 pub(super) const NEW_FILE: &str = "store.redb.new";
+/// A database that is made of a backup, and not yet in its place.
+pub(super) const IMPORT_FILE: &str = "store.redb.import";
 pub(super) const LOCK_FILE: &str = "lock";
 
 /// Nobody but the owner may read, write or enter.

@@ -54,6 +54,11 @@ impl Keyholder {
         Self { door, orders, turn: Arc::default() }
     }
 
+    /// The keys above the tables'; `None` once the store is locked.
+    pub(super) fn custody(&self) -> Option<Custody> {
+        self.door.custody()
+    }
+
     /// What a backup is sealed with; `None` once the store is locked.
     pub fn backup(&self) -> Option<BackupAccess> {
         Some(self.door.custody()?.backup_access())

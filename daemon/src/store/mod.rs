@@ -35,8 +35,10 @@
 mod attempts;
 mod batch;
 mod check;
+mod copy;
 mod custody;
 mod disk;
+mod draft;
 mod fault;
 mod files;
 mod folder;
@@ -60,6 +62,8 @@ mod writer;
 
 pub use attempts::{Attempt, AttemptError, Attempts, FREE_ATTEMPTS, WAIT_S_MAX};
 pub use check::{CheckError, CheckReport, Progress};
+pub use copy::Entry;
+pub use draft::{CompleteDraft, Draft, DraftError, DraftHead, DraftSecret};
 pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};

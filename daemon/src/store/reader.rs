@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kith_crypto::identity::ClientId;
 use kith_engine::{Direction, Load, Loaded, MessageRecord, RequestError};
 use redb::ReadTransaction;
+use zeroize::Zeroizing;
 
 use super::{
     disk::Door,
@@ -113,6 +114,11 @@ impl Reader {
     /// milliseconds; later reads fail.
     pub fn revoke(&self) {
         self.door.revoke();
+    }
+
+    /// What row tags are made with, for a backup.
+    pub(super) fn tag_key(&self) -> Result<Zeroizing<[u8; 32]>, ReadError> {
+        Ok(self.door.custody().ok_or(ReadError::Locked)?.tag_key())
     }
 
     pub(super) fn page<T>(

@@ -7,13 +7,14 @@ use kith_crypto::{
     identity::{ClientId, Identity},
     vault::{StoreKeys, VaultError},
 };
-use kith_engine::{Incarnation, ProfileRecord, StoredState};
+use kith_engine::{Incarnation, ProfileRecord, RequestError, StoredState};
 use redb::{Database, ReadableDatabase};
 
 use super::{
     batch::Batch,
     custody::Custody,
     disk::{Disk, Door},
+    draft,
     fault::Fault,
     folder::Folder,
     group,
@@ -25,6 +26,7 @@ use super::{
     wipe,
     writer::Writer,
 };
+use crate::handle::CallError;
 
 /// What a data directory holds.
 #[derive(Debug)]
@@ -96,14 +98,15 @@ pub struct Store {
 }
 
 /// Looks for a store in a data directory. Reads its clear header only, and changes nothing,
-/// except that a file which a power cut has left is recovered first, and that a wipe which one has
-/// interrupted is finished.
+/// except that a file which a power cut has left is recovered first, that a wipe which one has
+/// interrupted is finished, and that what an interrupted import has left is removed.
 ///
 /// # Errors
 ///
 /// [`OpenError::Newer`] if a newer program wrote the header.
 pub fn open(folder: &Folder) -> Result<Found, OpenError> {
     wipe::finish(folder).map_err(|error| OpenError::Failed(error.to_string()))?;
+    draft::discard(folder);
     match folder.has_store() {
         Ok(true) => {}
         Ok(false) => return Ok(Found::Empty),
@@ -139,18 +142,18 @@ pub fn create(folder: &Folder, secret: &[u8], identity: Identity, display_name: 
     let profile = ProfileRecord { display_name, incarnation: Incarnation(incarnation) };
 
     folder.make_new_file()?;
-    write_new(&Disk::new_of(folder), &custody, &identity, &profile).map_err(|fault| match fault {
-        Fault::Full => CreateError::Full,
-        fault => CreateError::Failed(fault.to_string()),
-    })?;
+    write_new(&Disk::new_of(folder), &custody, &identity, &profile)?;
     folder.publish_new_file()?;
 
-    LockedStore { disk: Disk::of(folder), header: custody.header().clone() }
-        .open_with(&custody)
-        .map_err(|error| CreateError::Failed(error.to_string()))
+    LockedStore::of(folder, &custody).open_with(&custody).map_err(|error| CreateError::Failed(error.to_string()))
 }
 
 impl LockedStore {
+    /// The store of a folder that is known to hold it.
+    pub(super) fn of(folder: &Folder, custody: &Custody) -> Self {
+        Self { disk: Disk::of(folder), header: custody.header().clone() }
+    }
+
     /// Whether this secret opens it. PBKDF2 takes long: not for the async loop's own thread.
     ///
     /// # Errors
@@ -221,6 +224,25 @@ impl fmt::Debug for Store {
 impl From<Fault> for UnlockError {
     fn from(fault: Fault) -> Self {
         if fault.is_damage() { Self::Corrupt(fault.to_string()) } else { Self::Failed(fault.to_string()) }
+    }
+}
+
+impl From<Fault> for CreateError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::Full,
+            fault => Self::Failed(fault.to_string()),
+        }
+    }
+}
+
+impl From<CreateError> for CallError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Exists => Self::AlreadySetUp,
+            CreateError::Full => RequestError::StorageFull.into(),
+            CreateError::Io(_) | CreateError::Failed(_) => RequestError::Storage(error.to_string()).into(),
+        }
     }
 }
 

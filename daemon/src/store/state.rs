@@ -39,7 +39,7 @@ pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, Store
     Ok((identity, StoredState { profile, contacts, inbox_seq }))
 }
 
-fn load_contact(
+pub(super) fn load_contact(
     tx: &ReadTransaction,
     keys: &Keys,
     number: u32,

@@ -1,36 +1,20 @@
 //! The store itself: checking it, destroying it.
 
-use std::collections::HashMap;
-
-use futures_util::StreamExt as _;
-use kith_dbus::{Failure, Task1Proxy, TaskState};
 use serde_json::json;
-use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
+use super::task;
 use crate::arguments::Arguments;
 use crate::bus;
 use crate::console::Console;
 use crate::error::CommandError;
 use crate::text::safe;
 
-type Summary = HashMap<String, OwnedVariant>;
-
 pub(super) async fn check(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
     let connection = bus::connect(arguments).await?;
     let task = bus::manager(&connection).await?.check().await?;
-    let summary = tokio::select! {
-        ended = ended(&connection, &task) => ended?,
-        _ = tokio::signal::ctrl_c() => {
-            // It may have ended by itself in this moment.
-            let _ = proxy(&connection, &task).await?.cancel().await;
-            return Err(CommandError::Cancelled);
-        }
-    };
-    let number = |key: &str| summary.get(key).and_then(|value| u64::try_from(value.clone()).ok()).unwrap_or_default();
-    let (checked, damaged) = (number("checked"), number("damaged"));
-    let findings = summary.get("findings").and_then(|value| Vec::<String>::try_from(value.clone()).ok());
-    let findings = findings.unwrap_or_default();
+    let summary = task::followed(&connection, &task, console, arguments.json).await?;
+    let (checked, damaged, findings) =
+        (summary.number("checked"), summary.number("damaged"), summary.texts("findings"));
     let mut lines = vec![match damaged {
         0 => format!("{checked} values have been checked, and all are sound."),
         _ => format!("{damaged} of {checked} values are damaged:"),
@@ -59,30 +43,4 @@ pub(super) async fn wipe(arguments: &Arguments, console: &mut Console<'_>, yes: 
     manager.wipe(&secret.into()).await?;
     let value = json!({ "state": manager.state().await?.word() });
     console.result(arguments.json, &value, "Everything is wiped: this device has no identity any more.")
-}
-
-/// What came of a task.
-async fn ended(connection: &Connection, path: &OwnedObjectPath) -> Result<Summary, CommandError> {
-    let task = proxy(connection, path).await?;
-    // Before the question, so that the end does not fall between the two.
-    let mut finished = task.receive_finished().await?;
-    let (mut state, mut summary) = (task.state().await?, task.summary().await?);
-    if state == TaskState::Running {
-        let Some(signal) = finished.next().await else {
-            return Err(Failure::NotReachable("the bus closed the connection".to_owned()).into());
-        };
-        let args = signal.args()?;
-        (state, summary) = (args.state, args.summary);
-    }
-    let sentence = || summary.get("sentence").and_then(|text| String::try_from(text.clone()).ok()).unwrap_or_default();
-    match state {
-        TaskState::Done => Ok(summary),
-        TaskState::Cancelled => Err(CommandError::Cancelled),
-        TaskState::Failed | TaskState::Running | TaskState::Unknown => Err(CommandError::TaskFailed(sentence())),
-    }
-}
-
-async fn proxy(connection: &Connection, path: &OwnedObjectPath) -> Result<Task1Proxy<'static>, CommandError> {
-    let builder = Task1Proxy::builder(connection).path(path.clone());
-    Ok(builder.cache_properties(CacheProperties::No).build().await?)
 }

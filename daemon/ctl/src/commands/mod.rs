@@ -1,11 +1,13 @@
 //! The commands, by what they are about.
 
+mod backup;
 mod keep;
 mod manage;
 mod message;
 mod pairing;
 mod peers;
 mod talk;
+mod task;
 mod watch;
 
 use crate::arguments::{Arguments, Command};
@@ -19,6 +21,8 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::Unlock => manage::unlock(arguments, console).await,
         Command::Lock => manage::lock(arguments, console).await,
         Command::Check => keep::check(arguments, console).await,
+        Command::Export { file, plain, force } => backup::export(arguments, console, file, *plain, *force).await,
+        Command::Import(import) => backup::import(arguments, console, import).await,
         Command::Wipe { yes } => keep::wipe(arguments, console, *yes).await,
         Command::Status => manage::status(arguments, console).await,
         Command::Name { name } => manage::name(arguments, console, name).await,

@@ -1,13 +1,15 @@
 //! What each interface does, and what its XML says.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::AsFd as _;
 
 use kith_dbus::{
-    AcceptOptions, DaemonState as Shown, Direction, Failure, InviteOptions, LinkState, LoggingMode, MessageState,
-    PairingState, Presence, RefusalName, SendOptions, SetUpOptions, Signaling, Trust,
+    AcceptOptions, DaemonState as Shown, Direction, ExportOptions, Failure, ImportOptions, InviteOptions, LinkState,
+    LoggingMode, MessageState, PairingState, Presence, RefusalName, SendOptions, SetUpOptions, Signaling, Trust,
 };
 use kith_engine::{Event, PairingId};
 use zbus::fdo::IntrospectableProxy;
+use zbus::wire::Fd;
 use zbus::{OwnedVariant, Variant};
 
 use super::fake::{GATE, HALL, OWN, SECRET, URI};
@@ -105,6 +107,10 @@ async fn a_locked_messenger_answers_nothing_but_what_unlocks_it() {
     assert_eq!(refused(manager.unread().await), RefusalName::Locked);
     assert_eq!(refused(manager.invite(&InviteOptions::default()).await), RefusalName::Locked);
     assert_eq!(refused(manager.accept("kith:gate", &AcceptOptions::default()).await), RefusalName::Locked);
+    let file = tempfile::tempfile().unwrap();
+    let file = Fd::from(file.as_fd());
+    assert_eq!(refused(manager.export(&file, &ExportOptions::default()).await), RefusalName::Locked);
+    assert_eq!(refused(manager.import(&file, &ImportOptions::default()).await), RefusalName::Locked);
     assert_eq!(refused(stage.inbox().await.fetch("x", 0, 1).await), RefusalName::Locked);
     assert_eq!(refused(stage.inbox().await.ack("x", 0).await), RefusalName::Locked);
     assert_eq!(refused(manager.unlock(&"wrong".into()).await), RefusalName::WrongSecret);
@@ -135,6 +141,20 @@ async fn locking_takes_down_contacts_and_pairings_and_says_so() {
     }
     assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 4));
     assert_eq!(u32::try_from(properties.remove("State").unwrap()), Ok(u32::from(Shown::Locked)));
+}
+
+#[tokio::test]
+async fn a_plain_backup_and_the_secret_go_together() {
+    let stage = Stage::ready().await;
+    let (manager, file) = (stage.manager().await, tempfile::tempfile().unwrap());
+    let file = Fd::from(file.as_fd());
+    for (plain, secret) in [(Some(true), None), (None, Some(SECRET.into())), (Some(false), Some(SECRET.into()))] {
+        let options = ExportOptions { plain, secret };
+        assert_eq!(refused(manager.export(&file, &options).await), RefusalName::InvalidArgument);
+    }
+    let path = manager.export(&file, &ExportOptions::default()).await.unwrap();
+    assert_eq!(stage.paths().await.len(), 2);
+    assert_eq!(kith_dbus::task_number_of(&path), Some(1));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::rc::Rc;
 
 use clap::Parser as _;
@@ -11,7 +12,7 @@ use kithctl::{Arguments, Console, Exit};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::fake::{GATE, HALL, OWN, SECRET, URI};
+use super::fake::{GATE, HALL, IN_CLEAR, OWN, SEALED, SECRET, URI};
 use super::*;
 
 /// What a command printed, and how it ended.
@@ -418,4 +419,94 @@ async fn wiping_needs_an_answer_and_the_secret() {
     assert_eq!(ctl(&stage, &["--json", "status"], "").await.done().json()["state"], "ready");
     let wiped = ctl(&stage, &["--json", "wipe", "--yes"], SECRET).await.done();
     assert_eq!(wiped.json(), json!({ "state": "needs-set-up" }));
+}
+
+fn path_in(folder: &tempfile::TempDir, name: &str) -> String {
+    folder.path().join(name).display().to_string()
+}
+
+fn names_in(folder: &tempfile::TempDir) -> Vec<String> {
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn a_backup_appears_whole_and_for_its_owner_only() {
+    let (stage, folder) = (Stage::ready().await, tempfile::tempdir().unwrap());
+    let sealed = path_in(&folder, "hall.enc.json");
+    let run = ctl(&stage, &["export", &sealed], "").await.done();
+    assert_eq!(
+        run.out,
+        format!("{sealed}, encrypted, 31 bytes: 1 contacts, 2 messages, 1 of them waiting to be sent.\n")
+    );
+    assert_eq!(std::fs::read_to_string(&sealed).unwrap(), SEALED);
+    assert_eq!(std::fs::metadata(&sealed).unwrap().permissions().mode() & 0o777, 0o600);
+    // One that is there stays, unless that is said.
+    std::fs::write(&sealed, "precious").unwrap();
+    assert_eq!(ctl(&stage, &["export", &sealed], "").await.exit, Exit::Usage);
+    assert_eq!(std::fs::read_to_string(&sealed).unwrap(), "precious");
+    ctl(&stage, &["export", "--force", &sealed], "").await.done();
+    assert_eq!(std::fs::read_to_string(&sealed).unwrap(), SEALED);
+    assert_eq!(names_in(&folder), ["hall.enc.json"]);
+    stage.fake.act(|world| world.set_state(DaemonState::Locked)).await;
+    assert_eq!(ctl(&stage, &["export", &path_in(&folder, "b")], "").await.exit, Exit::Locked);
+    assert_eq!(names_in(&folder), ["hall.enc.json"]);
+}
+
+#[tokio::test]
+async fn a_plain_backup_takes_the_secret_and_comes_with_a_warning() {
+    let (stage, folder) = (Stage::ready().await, tempfile::tempdir().unwrap());
+    let plain = path_in(&folder, "hall.json");
+    let wrong = ctl(&stage, &["--json", "export", "--plain", &plain], "wrong").await;
+    assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
+    assert!(names_in(&folder).is_empty());
+    let run = ctl(&stage, &["--json", "export", "--plain", &plain], SECRET).await.done();
+    assert!(run.err.contains("WARNING") && run.err.contains("identity"), "{}", run.err);
+    let expected = json!({
+        "file": plain, "encrypted": false, "bytes": 31, "contacts": 1, "messages": 2, "waiting": 1,
+    });
+    assert_eq!(run.json(), expected);
+    assert_eq!(std::fs::read_to_string(&plain).unwrap(), IN_CLEAR);
+}
+
+#[tokio::test]
+async fn a_device_that_is_set_up_is_replaced_only_when_that_is_said() {
+    let (stage, folder) = (Stage::ready().await, tempfile::tempdir().unwrap());
+    let (sealed, other) = (path_in(&folder, "hall.enc.json"), path_in(&folder, "other"));
+    std::fs::write(&sealed, SEALED).unwrap();
+    std::fs::write(&other, "PK").unwrap();
+    let unasked = ctl(&stage, &["--json", "import", &sealed], "").await;
+    assert_eq!((unasked.exit, &unasked.json()["error"]["name"]), (Exit::Refused, &json!("AlreadySetUp")));
+    let invalid = ctl(&stage, &["--json", "import", "--replace", &other], "").await;
+    assert_eq!((invalid.exit, &invalid.json()["error"]["name"]), (Exit::Refused, &json!("BackupInvalid")));
+    let dry = ctl(&stage, &["import", "--dry-run", &sealed], "").await.done();
+    assert_eq!(
+        dry.out,
+        format!(
+            "It is whole: the backup of {OWN} from 2023-11-14 22:13:20Z, 1 contacts, 2 messages, 1 of them waiting to \
+             be sent. It would replace all that this device holds.\n"
+        )
+    );
+    let done = ctl(&stage, &["--json", "import", "--replace", &sealed], "").await.done();
+    let expected = json!({
+        "client_id": OWN.to_string(), "created_ms": 1_700_000_000_000_u64, "encrypted": true, "replaces": true,
+        "dry_run": false, "contacts": 1, "messages": 2, "waiting": 1,
+    });
+    assert_eq!(done.json(), expected);
+    assert_eq!(ctl(&stage, &["import", &path_in(&folder, "none")], "").await.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_new_device_becomes_that_of_the_backup() {
+    let (stage, folder) = (Stage::new(DaemonState::NeedsSetUp).await, tempfile::tempdir().unwrap());
+    let (sealed, plain) = (path_in(&folder, "hall.enc.json"), path_in(&folder, "hall.json"));
+    std::fs::write(&sealed, SEALED).unwrap();
+    std::fs::write(&plain, IN_CLEAR).unwrap();
+    let wrong = ctl(&stage, &["--json", "import", &sealed], "wrong").await;
+    assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
+    let become_one = ctl(&stage, &["import", &plain], "a new one").await.done();
+    assert!(become_one.out.starts_with(&format!("This device is {OWN} now, restored from ")), "{}", become_one.out);
+    assert_eq!(ctl(&stage, &["--json", "status"], "").await.done().json()["state"], "ready");
 }

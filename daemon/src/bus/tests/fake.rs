@@ -1,6 +1,8 @@
 //! A loop behind the door that answers from memory, at once, in the order of the real one.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use kith_crypto::identity::ClientId;
@@ -11,14 +13,19 @@ use kith_engine::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::backup::{BackupError, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Handle, Read, Row, Status, door};
-use crate::task::{Summary, SummaryValue, TaskEnd, TaskKind};
+use crate::task::{Summary, SummaryValue, Task, TaskEnd, TaskKind};
 
 pub(super) const SECRET: &str = "open sesame";
 pub(super) const URI: &str = "kith:aninvitethatnobodyelseshouldsee";
 pub(super) const OWN: ClientId = ClientId::from_bytes([7; 20]);
 pub(super) const HALL: ClientId = ClientId::from_bytes([1; 20]);
 pub(super) const GATE: ClientId = ClientId::from_bytes([2; 20]);
+
+/// What the loop takes for backups.
+pub(super) const SEALED: &str = "{\"format\":\"kith sealed backup\"}\n";
+pub(super) const IN_CLEAR: &str = "{\"format\":\"kith backup\"}\n";
 
 /// What the store gives at once; small, so that clients have to ask for further pages.
 const PAGE_ROWS: usize = 3;
@@ -212,6 +219,36 @@ impl World {
                     id
                 }));
             }
+            Call::Export { mut file, plain, done } => {
+                let begun = refusal.and_then(|()| self.begin_task(TaskKind::Export));
+                let _ = done.send(begun.map(|task| {
+                    let id = task.id();
+                    task.end(match plain {
+                        Some(secret) if *secret != SECRET => TaskEnd::Failed(CallError::WrongSecret),
+                        plain => {
+                            file.write_all(if plain.is_some() { IN_CLEAR } else { SEALED }.as_bytes()).unwrap();
+                            TaskEnd::Done(Summary::from([
+                                ("contacts", SummaryValue::Number(1)),
+                                ("messages", SummaryValue::Number(2)),
+                                ("waiting", SummaryValue::Number(1)),
+                                ("bytes", SummaryValue::Number(31)),
+                                ("encrypted", SummaryValue::Flag(plain.is_none())),
+                            ]))
+                        }
+                    });
+                    id
+                }));
+            }
+            Call::Import { file, plan, done } => {
+                let begun = if self.state == DaemonState::Locked { Err(CallError::Locked) } else { Ok(()) };
+                let begun = begun.and_then(|()| self.begin_task(TaskKind::Import));
+                let _ = done.send(begun.map(|task| {
+                    let id = task.id();
+                    let end = self.import(file, &plan);
+                    task.end(end);
+                    id
+                }));
+            }
             Call::Engine { request, done } => {
                 let (reply, events) = match refusal.and_then(|()| Ok(self.request(request)?)) {
                     Ok((reply, events)) => (Ok(reply), events),
@@ -223,6 +260,40 @@ impl World {
             Call::Read { read, done } => drop(done.send(refusal.map(|()| self.read(&read)))),
             Call::Snapshot { done } => drop(done.send(refusal.map(|()| self.snapshot()))),
         }
+    }
+
+    fn begin_task(&self, kind: TaskKind) -> Result<Task, CallError> {
+        self.desk.as_ref().ok_or(CallError::Stopping)?.tasks.begin(kind)
+    }
+
+    /// What a backup holds does not matter here.
+    fn import(&mut self, mut file: File, plan: &Plan) -> TaskEnd {
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        let is_ready = self.state == DaemonState::Ready;
+        let refused = match &plan.secret {
+            _ if text != SEALED && text != IN_CLEAR => Some(BackupError::NotOne),
+            _ if is_ready && !plan.replace && !plan.dry_run => Some(BackupError::NeedsReplace),
+            None if !is_ready => Some(BackupError::NeedsSecret),
+            Some(secret) if **secret != SECRET && text == SEALED => Some(BackupError::WrongSecret),
+            _ => None,
+        };
+        if let Some(error) = refused {
+            return error.into();
+        }
+        if !plan.dry_run {
+            self.set_state(DaemonState::Ready);
+        }
+        TaskEnd::Done(Summary::from([
+            ("client_id", SummaryValue::Text(OWN.to_string())),
+            ("created_ms", SummaryValue::Number(1_700_000_000_000)),
+            ("contacts", SummaryValue::Number(1)),
+            ("messages", SummaryValue::Number(2)),
+            ("waiting", SummaryValue::Number(1)),
+            ("encrypted", SummaryValue::Flag(text == SEALED)),
+            ("replaces", SummaryValue::Flag(is_ready)),
+            ("dry_run", SummaryValue::Flag(plan.dry_run)),
+        ]))
     }
 
     fn unlock(&mut self, secret: &str, done: oneshot::Sender<Result<(), CallError>>) {
