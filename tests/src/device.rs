@@ -92,12 +92,22 @@ impl Device {
         device.brought_up().await
     }
 
-    async fn brought_up(mut self) -> Result<Self> {
+    /// A device that is running and has not been set up.
+    pub async fn start_new(name: &str, server_url: &str) -> Result<Self> {
+        Self::prepare(name, server_url)?.running().await
+    }
+
+    async fn running(mut self) -> Result<Self> {
         self.bus.run().await?;
         self.run()?;
         self.messenger().await?;
-        self.set_up().await?;
         Ok(self)
+    }
+
+    async fn brought_up(self) -> Result<Self> {
+        let device = self.running().await?;
+        device.set_up().await?;
+        Ok(device)
     }
 
     /// A device of which nothing runs yet, neither the bus nor the daemon.

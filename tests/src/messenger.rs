@@ -124,15 +124,28 @@ impl Messenger {
 
     /// Waits until the device is logged in at its server.
     pub async fn wait_until_online(&self) -> Result<()> {
+        self.wait_for_signaling(Signaling::Online).await
+    }
+
+    /// Waits until the device stands so with its server.
+    pub async fn wait_for_signaling(&self, signaling: Signaling) -> Result<()> {
         within(DELIVERY_MAX, "the signaling server", async {
             let manager = Manager1Proxy::new(&self.connection).await?;
             let mut changes = manager.receive_signaling_changed().await;
-            while manager.signaling().await? != Signaling::Online {
+            while manager.signaling().await? != signaling {
                 changes.next().await.context("the bus closed the connection")?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// Listens from now on until the daemon tells of another device with its identity.
+    pub async fn hear_of_intruder(&self) -> Result<JoinHandle<Result<()>>> {
+        let mut intruders = Manager1Proxy::new(&self.connection).await?.receive_intruder().await?;
+        Ok(tokio::spawn(within(DELIVERY_MAX, "an intruder", async move {
+            intruders.next().await.context("the bus closed the connection").map(drop)
+        })))
     }
 
     /// Waits until the device shows that its server logs so.
@@ -223,6 +236,11 @@ impl Conversation {
     /// The peer's client id.
     pub async fn peer(&self) -> Result<String> {
         Ok(self.peer.client_id().await?)
+    }
+
+    /// How many of the peer's messages this device lacks since it was restored.
+    pub async fn missing(&self) -> Result<u64> {
+        Ok(self.proxy.missing().await?)
     }
 
     /// The digits that two people compare.

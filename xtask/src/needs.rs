@@ -38,6 +38,13 @@ pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const NEEDS: &[Need] = &[
     need(Tier::Demo, "dbus-daemon", "dbus-daemon", "each device has a message bus of its own"),
     need(Tier::Demo, "setpriv", "util-linux", "started programs end with the one that started them"),
+    need(Tier::Quick, "/usr/bin/python3", "python3", "an independent reader opens backups"),
+    need(
+        Tier::Quick,
+        "/usr/lib/python3/dist-packages/cryptography",
+        "python3-cryptography",
+        "that reader's cryptography",
+    ),
     need(Tier::All, "turnserver", "coturn", "links are tried over a real relay"),
     need(Tier::All, "faketime", "faketime", "credentials end without anybody waiting for it"),
     need(Tier::All, "ip", "iproute2", "devices stand behind routers of their own"),

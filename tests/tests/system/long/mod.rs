@@ -1,5 +1,6 @@
 //! What takes its time: outages, and everything that is repeated in a soak.
 
+mod backup;
 mod full_disk;
 mod memory;
 mod nat;
