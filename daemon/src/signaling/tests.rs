@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use kith_crypto::identity::Identity;
 use kith_crypto::version::Version;
 use kith_engine::{LoggingMode, RefusedBy, Signal, SignalOut, Via};
 use kith_signal::{Config, Folders, Server};
-use kith_signal_protocol::{Challenge, LoggingMode as Mode, Notice, SUBPROTOCOL, ToDevice, Welcome};
+use kith_signal_protocol::{
+    Challenge, Goodbye, GoodbyeReason, LoggingMode as Mode, Notice, SUBPROTOCOL, ToDevice, Welcome,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::copy_bidirectional;
@@ -267,6 +269,40 @@ async fn garbage_from_a_server_ends_that_connection_and_nothing_else() {
         connected(&mut events).await;
         socket.send(garbage).await.unwrap();
         assert_eq!(next(&mut events).await, Signal::Disconnected);
+    }
+}
+
+/// How long a client stays away that is sent away, before its login or after it.
+async fn absence(goodbye: Goodbye, is_welcome: bool) -> Duration {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let (_client, mut events) = client(url, 1);
+    let mut socket = fake_server(&listener).await;
+    if is_welcome {
+        say(&mut socket, &challenge(Version::OWN.major)).await;
+        assert!(matches!(socket.next().await, Some(Ok(Message::Binary(_)))));
+        say(&mut socket, &welcome()).await;
+        connected(&mut events).await;
+    }
+    let since = Instant::now();
+    say(&mut socket, &ToDevice::Goodbye(goodbye)).await;
+    assert!(matches!(next(&mut events).await, Signal::Refused(_)));
+    timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    since.elapsed()
+}
+
+#[tokio::test]
+async fn a_client_stays_away_for_as_long_as_the_server_says() {
+    // Each would come back within 200 ms if it were not told when.
+    let goodbye = |reason| Goodbye { reason, text: String::new(), retry_after_s: 1 };
+    let absences = tokio::join!(
+        absence(goodbye(GoodbyeReason::TooMany), false),
+        absence(goodbye(GoodbyeReason::IdentityInUse), false),
+        absence(goodbye(GoodbyeReason::ShuttingDown), true),
+        absence(goodbye(GoodbyeReason::Other(99)), true),
+    );
+    for absence in <[Duration; 4]>::from(absences) {
+        assert!(absence >= Duration::from_secs(1), "{absence:?}");
     }
 }
 
