@@ -104,6 +104,15 @@ impl Relay {
         self.folder.path().join(SECRET_FILE)
     }
 
+    /// Everything that it has printed and written to its log.
+    pub fn traces(&self) -> Result<Vec<u8>> {
+        let mut traces = Vec::new();
+        for file in ["turnserver.log", "turnserver.out", "turnserver.err"] {
+            traces.extend(std::fs::read(self.folder.path().join(file))?);
+        }
+        Ok(traces)
+    }
+
     /// What it has written to its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("turnserver.log")).unwrap_or_default()

@@ -1,6 +1,6 @@
 //! A signaling server on a port of its own.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ const PUBLIC_PORT: u16 = 8080;
 pub enum Logging {
     /// Connections, with shortened addresses.
     Active,
+    /// Nothing.
+    Disabled,
     /// Everything, with full addresses.
     Debug,
 }
@@ -29,7 +31,10 @@ pub enum Logging {
 #[derive(Debug)]
 struct Seat {
     place: Place,
-    ip: IpAddr,
+    /// Where it listens.
+    listen: IpAddr,
+    /// Where devices find it.
+    addresses: Vec<IpAddr>,
     ice: String,
 }
 
@@ -45,11 +50,12 @@ pub struct Server {
 impl Server {
     /// A running server.
     pub async fn start(logging: Logging) -> Result<Self> {
-        let seat = Seat { place: Place::Here, ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ice: String::new() };
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let seat = Seat { place: Place::Here, listen: loopback, addresses: vec![loopback], ice: String::new() };
         Self::start_at(seat, 0, logging).await
     }
 
-    /// A running server in a public network, which tells devices of its relay.
+    /// A running server in a public network, for IPv4 and IPv6, which tells devices of its relay.
     pub async fn start_public(internet: &Internet, relay: &Relay, logging: Logging) -> Result<Self> {
         let url = relay.url();
         let ice = format!(
@@ -57,7 +63,9 @@ impl Server {
             relay.secret_file().display(),
         );
         let place = Place::Host(internet.public().namespace().to_owned());
-        Self::start_at(Seat { place, ip: IpAddr::V4(Internet::SERVER), ice }, PUBLIC_PORT, logging).await
+        let addresses = vec![IpAddr::V4(Internet::SERVER), IpAddr::V6(Internet::SERVER_V6)];
+        let seat = Seat { place, listen: IpAddr::V6(Ipv6Addr::UNSPECIFIED), addresses, ice };
+        Self::start_at(seat, PUBLIC_PORT, logging).await
     }
 
     async fn start_at(seat: Seat, port: u16, logging: Logging) -> Result<Self> {
@@ -73,8 +81,9 @@ impl Server {
         let program = Programs::locate()?.path("kith-signal");
         let args = ["--config", &file.display().to_string()];
         let mut process = Process::start_at(&self.seat.place, "kith-signal", &program, &args, self.folder.path())?;
-        let port = process.wait_for_line(&format!("listening on {}:", self.seat.ip), START_MAX).await?;
-        self.port = port.trim().parse().with_context(|| format!("`{port}` is not a port"))?;
+        let address = process.wait_for_line("listening on ", START_MAX).await?;
+        let address: SocketAddr = address.trim().parse().with_context(|| format!("`{address}` is no address"))?;
+        self.port = address.port();
         self.process = Some(process);
         Ok(())
     }
@@ -123,7 +132,27 @@ impl Server {
 
     /// Where devices connect to.
     pub fn url(&self) -> String {
-        format!("ws://{}:{}/", self.seat.ip, self.port)
+        self.urls().next().unwrap_or_default()
+    }
+
+    /// The same at each of its addresses.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        self.seat.addresses.iter().map(|address| format!("ws://{}/", SocketAddr::new(*address, self.port)))
+    }
+
+    /// Everything that it has printed and written, but for its configuration: what an operator may read.
+    pub fn traces(&self) -> Result<Vec<u8>> {
+        let mut traces = Vec::new();
+        for file in [self.folder.path().join("kith-signal.out"), self.folder.path().join("kith-signal.err")] {
+            traces.extend(std::fs::read(file)?);
+        }
+        // Without a log there is no folder for it.
+        for entry in std::fs::read_dir(self.log_folder()).into_iter().flatten() {
+            let path = entry?.path();
+            traces.extend(path.file_name().unwrap_or_default().as_encoded_bytes());
+            traces.extend(std::fs::read(path)?);
+        }
+        Ok(traces)
     }
 
     /// The running server, to look at from outside.
@@ -135,16 +164,19 @@ impl Server {
 fn configuration(seat: &Seat, port: u16, logging: Logging, folder: &Path) -> String {
     let mode = match logging {
         Logging::Active => "active",
+        Logging::Disabled => "disabled",
         Logging::Debug => "debug",
     };
-    let Seat { ip, ice, .. } = seat;
-    let public = if ip.is_loopback() {
+    let Seat { listen, addresses, ice, .. } = seat;
+    let public = if listen.is_loopback() {
         String::new()
     } else {
-        format!("allow_plain = true\nserver_names = [\"{ip}:{port}\"]\n")
+        let names: Vec<_> = addresses.iter().map(|address| SocketAddr::new(*address, port).to_string()).collect();
+        format!("allow_plain = true\nserver_names = {names:?}\n")
     };
+    let listen = SocketAddr::new(*listen, port);
     format!(
-        "listen = \"{ip}:{port}\"\n\
+        "listen = \"{listen}\"\n\
          {public}\
          logging = {{ mode = \"{mode}\", folder = \"{}\", text = \"This server belongs to a test.\" }}\n\
          {ice}",

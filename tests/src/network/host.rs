@@ -87,6 +87,11 @@ impl Host {
         self.ip(&["address", "add", address, "dev", interface])
     }
 
+    /// The same for IPv6, to be used at once: nobody else has it, so none is asked.
+    pub fn address_v6(&self, interface: &str, address: &str) -> Result<()> {
+        self.ip(&["address", "add", address, "dev", interface, "nodad"])
+    }
+
     /// Everything that is not near goes this way.
     pub fn default_route(&self, gateway: &str) -> Result<()> {
         self.ip(&["route", "add", "default", "via", gateway])

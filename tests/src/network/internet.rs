@@ -1,12 +1,13 @@
 //! A public network with a server and a relay in it, and sites behind routers.
 //!
 //! ```text
-//! public 198.51.100.0/24 ──┬── .10 signaling server, .20 relay (one host)
+//! public 198.51.100.0/24 ──┬── .10 signaling server, .20 relay (one host; the server has an IPv6 address, too)
 //!                          ├── .31 router of site 0 ── LAN 203.0.113.0/27  ── devices .2, .3 …
-//!                          └── .32 router of site 1 ── LAN 203.0.113.32/27 ── devices .34, .35 …
+//!                          ├── .32 router of site 1 ── LAN 203.0.113.32/27 ── devices .34, .35 …
+//!                          └── .40 a device without a router, with an IPv6 address
 //! ```
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 
@@ -49,14 +50,22 @@ pub struct Site {
 /// A gateway that does not exist.
 const NOWHERE: &str = "198.51.100.1";
 const SWITCH: &str = "switch";
+/// The port of the device that has no router.
+const NEIGHBOUR: &str = "neighbour";
 /// A router's interface towards the public network.
 const WAN: &str = "wan";
 
 impl Internet {
     /// Where the signaling server listens.
     pub const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 10);
+    /// Where the signaling server listens, too.
+    pub const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x5100, 0xbeef, 0, 0, 0, 0x10);
     /// Where the relay listens, and where it relays.
     pub const RELAY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+    /// Where the [`neighbour`](Self::neighbour) is.
+    pub const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 40);
+    /// Where it is, too.
+    pub const NEIGHBOUR_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x5100, 0xbeef, 0, 0, 0, 0x40);
 
     /// A public network without sites.
     pub fn new() -> Result<Self> {
@@ -64,6 +73,7 @@ impl Internet {
         public.switch(SWITCH)?;
         public.address(SWITCH, &format!("{}/24", Self::SERVER))?;
         public.address(SWITCH, &format!("{}/24", Self::RELAY))?;
+        public.address_v6(SWITCH, &format!("{}/64", Self::SERVER_V6))?;
         // The way to the rest of the world, where packets for addresses that do not exist vanish. coturn
         // gives up an allocation when the system refuses to send at all.
         public.ip(&["neighbor", "add", NOWHERE, "lladdr", "02:00:00:00:00:01", "dev", SWITCH])?;
@@ -74,6 +84,16 @@ impl Internet {
     /// The host of server and relay.
     pub fn public(&self) -> &Host {
         &self.public
+    }
+
+    /// A device in the public network itself.
+    pub fn neighbour(&self, role: &str) -> Result<Host> {
+        let device = Host::new(role)?;
+        device.connect("eth0", &self.public, NEIGHBOUR)?;
+        self.public.plug(NEIGHBOUR, SWITCH)?;
+        device.address("eth0", &format!("{}/24", Self::NEIGHBOUR))?;
+        device.address_v6("eth0", &format!("{}/64", Self::NEIGHBOUR_V6))?;
+        Ok(device)
     }
 
     /// A site whose router lets in only what answers something that went out.

@@ -9,7 +9,6 @@ mod credential;
 mod keep;
 mod locked;
 mod long;
-mod notice;
 mod page;
 mod ready;
 mod refused;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod full_disk;
+mod logging;
 mod memory;
 mod nat;
 mod outage;
