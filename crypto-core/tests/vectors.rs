@@ -9,10 +9,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use kith_crypto::backup::{CHUNK_BYTES, CHUNK_OVERHEAD, ChunkOpener, ChunkSealer};
 use kith_crypto::identity::{ClientId, Identity, LoginChallenge, safety_number, verify_login};
 use kith_crypto::invite::{InviteKeys, InviteSecret, checksum};
 use kith_crypto::noise::{HandshakeState, Role};
-use kith_crypto::primitives::{derive, pbkdf2_sha256, point_to_uncompressed};
+use kith_crypto::primitives::{derive, pbkdf2_sha256, point_to_uncompressed, sha256};
 use kith_crypto::sealed::{self, Header, PayloadKind, SessionId};
 use kith_crypto::session::{Handshake, Session, Side};
 use kith_crypto::vault::{DataKey, MasterKey, StoreKeys};
@@ -24,7 +25,8 @@ use support::Script;
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
 /// The blocks that the tests below check.
-const BLOCKS: [&str; 9] = ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "frames", "message", "vault"];
+const BLOCKS: [&str; 10] =
+    ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "frames", "message", "vault", "backup"];
 
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
@@ -538,5 +540,37 @@ fn a_vault() {
     block.check("sealed_value", &buf[..length]);
     assert_eq!(table.open(&row_key, &mut buf[..length]).unwrap(), value);
     block.check("row_tag", &table.row_tag(&tag_of));
+    block.finish();
+}
+
+#[test]
+fn a_backup() {
+    let (block, vault) = (Block::load("backup"), Block::load("vault"));
+    let client_id = ClientId::from_bytes(vault.bytes("client_id"));
+    let (salt, iterations) = (vault.bytes("salt"), u32::from_be_bytes(vault.bytes("iterations")));
+    let master = MasterKey::derive(vault.text("personal_hash").as_bytes(), &client_id, &salt, iterations).unwrap();
+    let key = master.backup_key();
+    block.check("backup_key", key.as_bytes());
+
+    let file_salt: [u8; 32] = block.bytes("file_salt");
+    let header = format!("{}\n", block.text("header"));
+    block.check("header_hash", &sha256(&[header.as_bytes()]));
+    block.check("file_key", &derive::<1>(&file_salt, key.as_bytes(), &[b"kith/1 backup file"])[0]);
+    let mut sealer = ChunkSealer::new(&key, &file_salt, header.as_bytes());
+    let mut first = vec![0; CHUNK_BYTES + CHUNK_OVERHEAD];
+    sealer.seal(&mut first, false).unwrap();
+    block.check("first_tag", &first[CHUNK_BYTES..]);
+    let text = block.text("last_text").as_bytes();
+    let mut last = [text, &[0; CHUNK_OVERHEAD]].concat();
+    sealer.seal(&mut last, true).unwrap();
+    block.check("last_chunk", &last);
+    let mut opener = ChunkOpener::new(&key, &file_salt, header.as_bytes());
+    assert!(opener.open(&mut first, false).unwrap().iter().all(|byte| *byte == 0));
+    assert_eq!(opener.open(&mut last, true).unwrap(), text);
+
+    let sum = sha256(&[b"kith/1 backup", block.text("line").as_bytes(), b"\n"]);
+    let digits = Value::Bytes(sum.to_vec()).line("");
+    let digits = digits.trim_start_matches(" = ");
+    block.check_text("end_line", &format!("{{\"kind\":\"end\",\"lines\":1,\"sha256\":\"{digits}\"}}"));
     block.finish();
 }
