@@ -53,6 +53,7 @@ macro_rules! corpora {
 }
 
 corpora! {
+    backup BACKUP,
     description DESCRIPTION,
     engine ENGINE,
     frame FRAME,

@@ -19,6 +19,8 @@ mod export;
 mod header;
 mod hex;
 mod line;
+#[doc(hidden)] // for the fuzz targets; it is no API
+pub mod reread;
 mod restore;
 mod seal;
 mod sink;

@@ -1,5 +1,6 @@
 //! The targets, one module each.
 
+mod backup;
 mod description;
 mod engine;
 mod frame;
@@ -13,6 +14,7 @@ mod to_server;
 
 use crate::Target;
 
+pub use backup::BACKUP;
 pub use description::DESCRIPTION;
 pub use engine::ENGINE;
 pub use frame::FRAME;
@@ -26,4 +28,4 @@ pub use to_server::TO_SERVER;
 
 /// All of them.
 pub const TARGETS: &[Target] =
-    &[DESCRIPTION, ENGINE, FRAME, HANDSHAKE, INVITE, PAYLOAD, SESSION, STORE, TO_DEVICE, TO_SERVER];
+    &[BACKUP, DESCRIPTION, ENGINE, FRAME, HANDSHAKE, INVITE, PAYLOAD, SESSION, STORE, TO_DEVICE, TO_SERVER];
