@@ -241,9 +241,14 @@ impl Device {
 
     /// Runs `kithctl` as this device's owner.
     pub async fn kithctl(&self, args: &[&str], input: &str) -> Result<String> {
+        self.kithctl_within(COMMAND_MAX, args, input).await
+    }
+
+    /// The same, for what takes longer.
+    pub async fn kithctl_within(&self, wait_max: Duration, args: &[&str], input: &str) -> Result<String> {
         let all = [&["--bus-address", self.bus.address()], args].concat();
         let program = Programs::locate()?.path("kithctl");
-        run_to_end(&program, &all, input, COMMAND_MAX).await.with_context(|| self.name.clone())
+        run_to_end(&program, &all, input, wait_max).await.with_context(|| self.name.clone())
     }
 
     /// Runs `kithctl --json` as this device's owner.

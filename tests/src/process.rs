@@ -129,9 +129,18 @@ impl Process {
 
     /// Resident memory now.
     pub fn memory_kib(&self) -> Result<u64> {
+        self.status_kib("VmRSS:")
+    }
+
+    /// The most resident memory that it has had.
+    pub fn peak_memory_kib(&self) -> Result<u64> {
+        self.status_kib("VmHWM:")
+    }
+
+    fn status_kib(&self, field: &'static str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        resident.context("resident memory")?.parse().context("resident memory")
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"));
+        value.context(field)?.parse().context(field)
     }
 
     /// Whether the program has ended.
