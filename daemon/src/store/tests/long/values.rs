@@ -1,7 +1,7 @@
 //! A value of every kind, with every byte changed, cut off at every place, and moved to every other row:
 //! all of it is found, and none of it believed.
 
-use kith_engine::{ConversationRecord, Load, Loaded, Mark, MissingRecord};
+use kith_engine::{ConversationRecord, Load, Loaded, Mark, MissingRecord, StandingRecord};
 use redb::Durability;
 
 use super::super::{
@@ -78,6 +78,7 @@ impl Small {
             Op::PutCursor { consumer: CONSUMER.to_owned(), inbox_seq: 1 },
             Op::PutMarks(peer, vec![Mark { incarnation: Incarnation([7; 16]), number: 1 }]),
             Op::PutMissing(peer, MissingRecord { watching: true, count: 2 }),
+            Op::PutStanding(peer, StandingRecord::default()),
             Op::PutConversation(peer, ConversationRecord { last_seq: 2, read_seq: 1, unread: 1, sent_number: 2 }),
         ]);
         device.commit(ops).unwrap();
@@ -96,7 +97,7 @@ impl Small {
             walked.unwrap();
         }
         // One of each kind, and two messages with their ids.
-        assert_eq!(rows.len(), 16);
+        assert_eq!(rows.len(), 17);
         let newcomer = contact("Bob");
         let mut small = Self { peer, newcomer, door, sealer, reader, rows, answers: Vec::new(), _dir: dir };
         small.answers = small.ask();
