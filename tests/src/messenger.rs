@@ -299,6 +299,17 @@ impl Conversation {
         Ok(at.saturating_duration_since(queued.at))
     }
 
+    /// Messages behind a place, oldest first.
+    pub async fn page(&self, after: u64, rows_max: u32) -> Result<Vec<Row>> {
+        Ok(self.proxy.list(after, rows_max).await?)
+    }
+
+    /// The newest messages, oldest first.
+    pub async fn newest(&self, rows_max: u32) -> Result<Vec<Row>> {
+        let last = self.proxy.last_seq().await?;
+        self.page(last.saturating_sub(u64::from(rows_max)), rows_max).await
+    }
+
     /// The whole history, oldest first.
     pub async fn history(&self) -> Result<Vec<Row>> {
         let mut rows: Vec<Row> = Vec::new();

@@ -8,10 +8,14 @@
 //! runs are the ratios. Nothing here passes or fails.
 
 mod device;
+mod disk;
 mod figure;
 mod machine;
+mod pair;
 mod report;
 mod signal;
+mod store;
+mod task;
 
 use std::process::ExitCode;
 
@@ -32,13 +36,14 @@ async fn run() -> Result<()> {
         // The same for the suite `signal`.
         ["echo"] => return signal::echo().await,
         [suite] => *suite,
-        _ => bail!("write bench SUITE; the suites are `device` and `signal`"),
+        _ => bail!("write bench SUITE; the suites are `device`, `signal` and `store`"),
     };
     let mut report = Report::new(suite)?;
     match suite {
         "device" => device::run(&mut report).await?,
         "signal" => signal::run(&mut report).await?,
-        other => bail!("`{other}` is not a suite; there are `device` and `signal`"),
+        "store" => store::run(&mut report).await?,
+        other => bail!("`{other}` is not a suite; there are `device`, `signal` and `store`"),
     }
     report.finish()
 }

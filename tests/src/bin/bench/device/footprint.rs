@@ -9,10 +9,10 @@ use kith_system_tests::{Device, Logging, Process, Programs, Server};
 use tokio::time::sleep;
 
 use super::bare::{ANSWERERS, Channel, Lanes};
-use super::pair::{Pair, location};
-use super::task::Task;
 use crate::figure::{Figure, Unit};
+use crate::pair::{Pair, location};
 use crate::report::Report;
+use crate::task::Task;
 
 /// Until what a device does after traffic or pairing is over.
 const CALM: Duration = Duration::from_secs(3);

@@ -7,9 +7,9 @@ use anyhow::Result;
 use kith_system_tests::Latencies;
 
 use super::bare::Lanes;
-use super::disk::Disk;
-use super::pair::Pair;
+use crate::disk::Disk;
 use crate::figure::{Figure, Unit};
+use crate::pair::Pair;
 use crate::report::Report;
 
 /// Enough for a p99 that is more than the one worst case.

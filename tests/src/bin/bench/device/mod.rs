@@ -4,20 +4,17 @@
 //! them a bare data channel in this process, and a file on the same disk.
 
 mod bare;
-mod disk;
 mod footprint;
 mod latency;
-mod pair;
 mod records;
 mod set_up;
-mod task;
 mod throughput;
 
 use anyhow::Result;
 
+use crate::pair::Pair;
 use crate::report::Report;
 use bare::Lanes;
-use pair::Pair;
 
 pub(crate) use footprint::yardstick;
 

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use zbus::fdo::{PropertiesChanged, PropertiesProxy};
 
 use super::bare::Lanes;
-use super::pair::Pair;
 use crate::figure::{Figure, Unit};
+use crate::pair::Pair;
 use crate::report::Report;
 
 /// Rounds; each device goes and comes back in every other one.

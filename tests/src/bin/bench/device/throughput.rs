@@ -1,19 +1,15 @@
 //! Many messages at once: bytes and messages per second, from one bus to the other, all fsynced.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use kith_system_tests::{Device, within};
+use kith_system_tests::Device;
 
 use super::bare::Lanes;
-use super::pair::Pair;
-use super::task::Task;
 use crate::figure::{Figure, Unit};
+use crate::pair::Pair;
 use crate::report::Report;
-
-/// `Send` calls that wait for their answers at a time, as a program that relays a stream has them.
-const CALLS: usize = 64;
+use crate::task::Task;
 
 /// Rounds of each size; the median counts.
 const ROUNDS: usize = 5;
@@ -26,9 +22,6 @@ const SUSTAINED_MESSAGES: usize = 20_000;
 /// A line of text, and its record.
 const SUSTAINED_BYTES: (usize, usize) = (64, 528);
 
-/// How long a round may take.
-const ROUND_MAX: Duration = Duration::from_secs(120);
-
 pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes) -> Result<()> {
     report.begin("messages, many at a time")?;
     let channel = lanes.answering().await?;
@@ -36,7 +29,7 @@ pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes)
         let (mut kith, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let megabytes = (body_bytes * count) as f64 / 1e6;
-            kith.push(megabytes / send_all(pair, body_bytes, count).await?.as_secs_f64());
+            kith.push(megabytes / pair.send_many(body_bytes, count).await?.as_secs_f64());
             bare.push(megabytes / lanes.stream(&channel, record_bytes, count).await?.as_secs_f64());
         }
         let name = format!("throughput, messages of {} KiB", body_bytes / 1_024);
@@ -53,7 +46,7 @@ async fn sustained(report: &mut Report, pair: &mut Pair, lanes: &Lanes) -> Resul
     let daemon = |device: &Device| device.process().map(Task::of).context("a running daemon");
     let (sender, receiver, here) = (daemon(&pair.alice)?, daemon(&pair.bob)?, Task::own());
     let before = (sender.processor_seconds()?, receiver.processor_seconds()?);
-    let kith = rate(send_all(pair, body_bytes, SUSTAINED_MESSAGES).await?);
+    let kith = rate(pair.send_many(body_bytes, SUSTAINED_MESSAGES).await?);
     let after = (sender.processor_seconds()?, receiver.processor_seconds()?);
     let bare_before = here.processor_seconds()?;
     let bare = rate(lanes.stream(&channel, record_bytes, SUSTAINED_MESSAGES).await?);
@@ -69,26 +62,6 @@ async fn sustained(report: &mut Report, pair: &mut Pair, lanes: &Lanes) -> Resul
         )?;
     }
     Ok(())
-}
-
-/// Sends messages; how long until the last has arrived, which is the last to have been queued.
-async fn send_all(pair: &mut Pair, body_bytes: usize, count: usize) -> Result<Duration> {
-    let text = "x".repeat(body_bytes);
-    let Pair { to_bob, at_bob, .. } = pair;
-    let start = Instant::now();
-    let sending = stream::iter(0..count).map(|_| to_bob.send(&text)).buffer_unordered(CALLS).try_collect::<Vec<_>>();
-    let arriving = async {
-        let mut last = start;
-        for _ in 0..count {
-            last = at_bob.next().await?;
-        }
-        Ok(last)
-    };
-    let (queued, last) =
-        within(ROUND_MAX, "a round of messages", async { tokio::try_join!(sending, arriving) }).await?;
-    // The next round begins when this one has left nothing behind.
-    to_bob.wait_until_delivered(queued.last().context("a round has messages")?).await?;
-    Ok(last.saturating_duration_since(start))
 }
 
 /// The middle one.

@@ -31,6 +31,11 @@ impl Task {
         Ok(ticks(&stat).context("a process has taken processor time")? as f64 / TICKS_PER_S)
     }
 
+    /// What it has given to disks so far, in pages that a file changed in.
+    pub(super) fn written_bytes(&self) -> Result<u64> {
+        field(&format!("{}/io", self.folder), "write_bytes")
+    }
+
     /// How often its threads have slept so far, and each time woken up; all, or those of one name. A thread
     /// that ends meanwhile counts nothing.
     pub(super) fn wake_ups(&self, thread: Option<&str>) -> Result<u64> {
@@ -85,6 +90,7 @@ mod tests {
         assert!(own.resident_megabytes().unwrap() > 0.1);
         assert!(own.wake_ups(Some("no such thread")).unwrap() == 0);
         assert!(own.processor_seconds().unwrap() >= 0.0);
+        own.written_bytes().unwrap();
         assert!(field("/proc/self/status", "no such field").is_err());
     }
 
