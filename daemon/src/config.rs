@@ -82,16 +82,20 @@ pub struct Link {
 pub struct Retention {
     /// Messages of one conversation.
     pub messages_max: u64,
-    /// Messages of all conversations; the longest gives first.
+    /// Bytes of one conversation's messages, as they are stored.
+    pub bytes_max: u64,
+    /// Messages of all conversations; the one with the most gives first.
     pub total_messages_max: u64,
+    /// Bytes of all conversations' messages; the largest gives first.
+    pub total_bytes_max: u64,
     /// Days since a message was received or delivered.
     pub days_max: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        // With messages of an ordinary length about 200 MB, and 3 GB with the longest.
-        Self { messages_max: 0, total_messages_max: 250_000, days_max: 0 }
+        // A quarter of a million messages of an ordinary length take about 70 MB; the longest would take 3 GB.
+        Self { messages_max: 0, bytes_max: 0, total_messages_max: 250_000, total_bytes_max: 1_000_000_000, days_max: 0 }
     }
 }
 

@@ -9,6 +9,8 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use crate::backup::{BackupError, Plan};
+use crate::config;
+use crate::store::RetentionChoice;
 use crate::task::{TaskId, Tasks};
 
 /// How many calls may wait for the loop. A full queue makes callers wait, never the loop.
@@ -161,6 +163,13 @@ pub enum Call {
         /// The task.
         done: oneshot::Sender<Result<TaskId, CallError>>,
     },
+    /// Let this choice of how much history is kept hold from now on.
+    ChooseRetention {
+        /// What is chosen; one that says nothing goes back to the configuration.
+        choice: RetentionChoice,
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
     /// A request for the engine.
     Engine {
         /// What is asked for.
@@ -188,6 +197,7 @@ pub struct Handle {
     calls: mpsc::Sender<Call>,
     events: broadcast::Sender<Arc<Event>>,
     status: watch::Receiver<Status>,
+    retention: watch::Receiver<config::Retention>,
     tasks: Tasks,
 }
 
@@ -200,6 +210,8 @@ pub struct Desk {
     pub events: broadcast::Sender<Arc<Event>>,
     /// Where the status is shown.
     pub status: watch::Sender<Status>,
+    /// Where it is shown how much history is kept.
+    pub retention: watch::Sender<config::Retention>,
     /// Where long work is begun.
     pub tasks: Tasks,
 }
@@ -209,9 +221,10 @@ pub fn door(status: Status) -> (Handle, Desk) {
     let (calls_in, calls) = mpsc::channel(CALLS_MAX);
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (status_in, status) = watch::channel(status);
+    let (retention_in, retention) = watch::channel(config::Retention::default());
     let tasks = Tasks::new();
-    let handle = Handle { calls: calls_in, events: events.clone(), status, tasks: tasks.clone() };
-    (handle, Desk { calls, events, status: status_in, tasks })
+    let handle = Handle { calls: calls_in, events: events.clone(), status, retention, tasks: tasks.clone() };
+    (handle, Desk { calls, events, status: status_in, retention: retention_in, tasks })
 }
 
 impl Handle {
@@ -250,6 +263,11 @@ impl Handle {
         self.call(|done| Call::Import { file, plan, done }).await
     }
 
+    /// Lets a choice of how much history is kept hold from now on.
+    pub async fn choose_retention(&self, choice: RetentionChoice) -> Result<(), CallError> {
+        self.call(|done| Call::ChooseRetention { choice, done }).await
+    }
+
     /// Passes a request to the engine.
     pub async fn request(&self, request: Request) -> Result<Reply, CallError> {
         self.call(|done| Call::Engine { request, done }).await
@@ -274,6 +292,11 @@ impl Handle {
     /// The status, and its changes. On `Ready`, take a snapshot; on `Locked`, forget all views.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// How much history is kept, while the daemon is ready, and its changes.
+    pub fn retention(&self) -> watch::Receiver<config::Retention> {
+        self.retention.clone()
     }
 
     /// Long work, to be watched and cancelled.

@@ -71,6 +71,29 @@ impl Arguments {
     }
 }
 
+/// How much history is to be kept; 0 is without end.
+#[derive(Clone, Debug, Default, Args, PartialEq, Eq)]
+pub struct Retention {
+    /// Messages of each conversation.
+    #[arg(long, value_name = "COUNT")]
+    pub messages: Option<u64>,
+    /// Bytes of each conversation's messages: 300000, 500k, 20M, 1G.
+    #[arg(long, value_name = "SIZE", value_parser = text::bytes)]
+    pub bytes: Option<u64>,
+    /// Messages of all conversations; the one with the most gives first.
+    #[arg(long, value_name = "COUNT")]
+    pub total_messages: Option<u64>,
+    /// Bytes of all conversations' messages; the largest gives first.
+    #[arg(long, value_name = "SIZE", value_parser = text::bytes)]
+    pub total_bytes: Option<u64>,
+    /// Days since a message was received or delivered.
+    #[arg(long, value_name = "COUNT")]
+    pub days: Option<u64>,
+    /// Forget what was set: the configuration holds again.
+    #[arg(long, conflicts_with_all = ["messages", "bytes", "total_messages", "total_bytes", "days"])]
+    pub reset: bool,
+}
+
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -130,6 +153,15 @@ pub enum Command {
         after_help = "Examples:\n  kithctl import --dry-run hall.enc.json\n  kithctl import --replace hall.enc.json"
     )]
     Import(Import),
+
+    /// Show how much history is kept, or set it.
+    ///
+    /// Holds from now on, also after a restart, over the configuration. Old messages go within a minute; what
+    /// waits to be sent stays, and the newest messages that each contact has sent.
+    #[command(
+        after_help = "Examples:\n  kithctl retention\n  kithctl retention --days 90 --total-bytes 500M\n  kithctl retention --reset"
+    )]
+    Retention(Retention),
 
     /// Destroy this device's identity, its contacts and all messages.
     ///
@@ -374,6 +406,16 @@ mod tests {
     fn acknowledging_needs_a_name_to_acknowledge_under() {
         assert!(parse("kithctl watch --ack").is_err());
         assert!(parse("kithctl watch --ack --consumer relay").is_ok());
+    }
+
+    #[test]
+    fn what_was_set_is_not_forgotten_and_set_in_one_go() {
+        assert!(parse("kithctl retention --days 3 --reset").is_err());
+        let chosen = match parse("kithctl retention --total-bytes 2M").unwrap().command {
+            Command::Retention(chosen) => chosen,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(chosen, Retention { total_bytes: Some(2_000_000), ..Retention::default() });
     }
 
     #[test]

@@ -92,6 +92,18 @@ pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     number.checked_mul(factor).ok_or_else(|| "too long".to_owned())
 }
 
+/// Reads a number of bytes: plain, or in thousands, millions or thousands of millions.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.strip_suffix(['k', 'M', 'G']) {
+        None => (text, 1),
+        Some(number) if text.ends_with('k') => (number, 1_000),
+        Some(number) if text.ends_with('M') => (number, 1_000_000),
+        Some(number) => (number, 1_000_000_000),
+    };
+    let number: u64 = number.parse().map_err(|_| "write 300000, 500k, 20M or 1G".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too much".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +129,14 @@ mod tests {
         assert_eq!(utc(951_827_696_000), "2000-02-29 12:34:56Z");
         assert_eq!(utc(1_767_225_599_999), "2025-12-31 23:59:59Z");
         assert_eq!(utc(u64::MAX), format!("{} ms", u64::MAX));
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(["0", "7", "500k", "20M", "1G"].map(bytes), [0, 7, 500_000, 20_000_000, 1_000_000_000].map(Ok));
+        for wrong in ["", "k", "1T", "-1", "1.5M", "99999999999G"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -76,6 +76,39 @@ pub struct Notice {
     pub text: String,
 }
 
+/// How much history is kept: `Manager1.Retention`, read. 0 is without end.
+#[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}")]
+pub struct Retention {
+    /// Messages of one conversation.
+    pub messages_max: u64,
+    /// Bytes of one conversation's messages, as they are stored.
+    pub bytes_max: u64,
+    /// Messages of all conversations.
+    pub total_messages_max: u64,
+    /// Bytes of all conversations' messages.
+    pub total_bytes_max: u64,
+    /// Days since a message was received or delivered.
+    pub days_max: u64,
+}
+
+/// What of it is to hold instead: `Manager1.Retention`, written. What is left out stays; an empty one goes back to
+/// the configuration.
+#[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct RetentionChoice {
+    /// Messages of one conversation.
+    pub messages_max: Option<u64>,
+    /// Bytes of one conversation's messages, as they are stored.
+    pub bytes_max: Option<u64>,
+    /// Messages of all conversations.
+    pub total_messages_max: Option<u64>,
+    /// Bytes of all conversations' messages.
+    pub total_bytes_max: Option<u64>,
+    /// Days since a message was received or delivered.
+    pub days_max: Option<u64>,
+}
+
 /// One message, as `Conversation1.List` and `Inbox1.Fetch` return it.
 #[derive(Clone, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}")]

@@ -19,7 +19,10 @@ mod secret;
 mod values;
 mod xml;
 
-pub use dict::{AcceptOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Row, SendOptions, SetUpOptions};
+pub use dict::{
+    AcceptOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Retention, RetentionChoice, Row, SendOptions,
+    SetUpOptions,
+};
 pub use failure::{Failure, Refusal, RefusalName, Result};
 pub use names::{
     CONVERSATION_INTERFACE, INBOX_INTERFACE, INBOX_PATH, MANAGER_INTERFACE, NO_OBJECT, PAIRING_INTERFACE,

@@ -7,7 +7,8 @@ use zbus::{OwnedObjectPath, OwnedVariant, proxy};
 
 use crate::{
     AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, LinkState, MessageState, Notice,
-    PairingState, Presence, Result, Row, Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
+    PairingState, Presence, Result, Retention, RetentionChoice, Row, Secret, SendOptions, SetUpOptions, Signaling,
+    TaskKind, TaskState, Trust,
 };
 
 /// The daemon as a whole.
@@ -79,6 +80,14 @@ pub trait Manager1 {
     /// Unread messages of all conversations.
     #[zbus(property)]
     fn unread(&self) -> Result<u64>;
+
+    /// How much history is kept.
+    #[zbus(property)]
+    fn retention(&self) -> Result<Retention>;
+
+    /// Sets how much history is kept.
+    #[zbus(property)]
+    fn set_retention(&self, choice: RetentionChoice) -> Result<()>;
 }
 
 /// A contact.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use kith_dbus::{
-    AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal, Secret, SetUpOptions,
-    Signaling,
+    AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal, Retention,
+    RetentionChoice, Secret, SetUpOptions, Signaling,
 };
 use kith_engine::{Event, Reply, Request, RequestError};
 use tokio::sync::watch;
@@ -192,5 +192,19 @@ impl Manager {
     #[zbus(property)]
     fn unread(&self) -> Result<u64, Refusal> {
         Ok(self.open()?.unread)
+    }
+
+    #[zbus(property)]
+    fn retention(&self) -> Result<Retention, Refusal> {
+        Ok(self.open()?.retention)
+    }
+
+    #[zbus(property)]
+    async fn set_retention(&self, choice: RetentionChoice) -> Result<(), Refusal> {
+        self.handle.choose_retention(map::retention_choice(&choice)).await.map_err(refusal)?;
+        // As for the name, the bus announces what the getter says as soon as this returns.
+        let retention = map::retention(&self.handle.retention().borrow());
+        self.view.send_modify(|view| view.retention = retention);
+        Ok(())
     }
 }

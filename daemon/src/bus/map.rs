@@ -8,7 +8,9 @@ use kith_engine::{
 };
 use zbus::{ObjectPath, OwnedObjectPath};
 
+use crate::config;
 use crate::handle::{CallError, DaemonState, Row};
+use crate::store::RetentionChoice;
 use crate::task::{TaskEnd, TaskId, TaskKind};
 
 pub(super) fn daemon_state(state: DaemonState) -> dbus::DaemonState {
@@ -17,6 +19,16 @@ pub(super) fn daemon_state(state: DaemonState) -> dbus::DaemonState {
         DaemonState::Locked => dbus::DaemonState::Locked,
         DaemonState::Ready => dbus::DaemonState::Ready,
     }
+}
+
+pub(super) fn retention(retention: &config::Retention) -> dbus::Retention {
+    let config::Retention { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max } = *retention;
+    dbus::Retention { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max }
+}
+
+pub(super) fn retention_choice(choice: &dbus::RetentionChoice) -> RetentionChoice {
+    let dbus::RetentionChoice { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max } = *choice;
+    RetentionChoice { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max }
 }
 
 pub(super) fn signaling(state: SignalingState) -> dbus::Signaling {

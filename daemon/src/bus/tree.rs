@@ -27,6 +27,7 @@ use super::peer::Peer;
 use super::settle::{Settling, Waiting, settling};
 use super::task::Task;
 use super::view::{self, Changes, ManagerView};
+use crate::config;
 use crate::handle::{DaemonState, Handle, Status};
 use crate::task::{Board, TaskId, TaskView};
 
@@ -46,6 +47,7 @@ enum Next {
     Status,
     Event(Arc<Event>),
     Lagged,
+    Retention,
     Tasks,
     Settled,
     End(Ended),
@@ -64,6 +66,7 @@ pub(super) struct Tree {
     pairings: BTreeMap<PairingId, watch::Sender<PairingView>>,
     /// The pairings that ended, oldest first.
     ended: VecDeque<PairingId>,
+    retention: watch::Receiver<config::Retention>,
     board: watch::Receiver<Board>,
     tasks: BTreeMap<TaskId, watch::Sender<TaskView>>,
 }
@@ -84,6 +87,7 @@ impl Tree {
         server.at(dbus::INBOX_PATH, Inbox::new(handle.clone())).await?;
         server.at(dbus::ROOT_PATH, ObjectManager).await?;
         let (peers, pairings, ended) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        let retention = handle.retention();
         let (board, tasks) = (handle.tasks().watch(), BTreeMap::new());
         Ok(Self {
             handle,
@@ -96,6 +100,7 @@ impl Tree {
             peers,
             pairings,
             ended,
+            retention,
             board,
             tasks,
         })
@@ -110,7 +115,12 @@ impl Tree {
             return self.show_manager(|view| *view = ManagerView::new(status)).await;
         }
         if self.take_snapshot().await {
-            self.show_manager(|view| view.status = status).await;
+            let retention = map::retention(&self.retention.borrow_and_update());
+            self.show_manager(|view| {
+                view.status = status;
+                view.retention = retention;
+            })
+            .await;
         }
     }
 
@@ -123,6 +133,11 @@ impl Tree {
                 Next::Event(event) if self.status.borrow().state == DaemonState::Ready => self.show(&event).await,
                 Next::Event(_) | Next::Settled => {}
                 Next::Lagged => self.catch_up().await,
+                Next::Retention if self.manager.borrow().is_ready() => {
+                    let retention = map::retention(&self.retention.borrow_and_update());
+                    self.show_manager(|view| view.retention = retention).await;
+                }
+                Next::Retention => {}
                 Next::Tasks => self.show_tasks().await,
                 Next::End(ended) => return ended,
             }
@@ -143,6 +158,10 @@ impl Tree {
                 Ok(event) => Next::Event(event),
                 Err(RecvError::Lagged(_)) => Next::Lagged,
                 Err(RecvError::Closed) => Next::End(Ended::Stopping),
+            },
+            changed = self.retention.changed() => match changed {
+                Ok(()) => Next::Retention,
+                Err(_) => Next::End(Ended::Stopping),
             },
             changed = self.board.changed() => match changed {
                 Ok(()) => Next::Tasks,

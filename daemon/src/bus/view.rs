@@ -22,6 +22,7 @@ pub(super) struct ManagerView {
     pub(super) signaling: dbus::Signaling,
     pub(super) notice: dbus::Notice,
     pub(super) unread: u64,
+    pub(super) retention: dbus::Retention,
 }
 
 impl ManagerView {
@@ -33,6 +34,7 @@ impl ManagerView {
             signaling: dbus::Signaling::Unknown,
             notice: dbus::Notice::default(),
             unread: 0,
+            retention: dbus::Retention::default(),
         }
     }
 
@@ -62,13 +64,16 @@ impl ManagerView {
         if self.notice != old.notice {
             changes.insert("LoggingNotice", notice_variant(&self.notice));
         }
+        if self.retention != old.retention {
+            changes.insert("Retention", retention_variant(&self.retention));
+        }
         changes
     }
 
     /// Which properties no longer answer, as compared to `old`.
     pub(super) fn gone(&self, old: &Self) -> &'static [&'static str] {
         let became_locked = old.is_ready() && !self.is_ready();
-        if became_locked { &["DisplayName", "Signaling", "LoggingNotice", "Unread"] } else { &[] }
+        if became_locked { &["DisplayName", "Signaling", "LoggingNotice", "Unread", "Retention"] } else { &[] }
     }
 }
 
@@ -176,6 +181,18 @@ fn notice_variant(notice: &dbus::Notice) -> Variant<'static> {
     Variant::from(map)
 }
 
+fn retention_variant(retention: &dbus::Retention) -> Variant<'static> {
+    let dbus::Retention { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max } = *retention;
+    let map: HashMap<&'static str, Variant<'static>> = HashMap::from([
+        ("messages_max", Variant::from(messages_max)),
+        ("bytes_max", Variant::from(bytes_max)),
+        ("total_messages_max", Variant::from(total_messages_max)),
+        ("total_bytes_max", Variant::from(total_bytes_max)),
+        ("days_max", Variant::from(days_max)),
+    ]);
+    Variant::from(map)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,7 +208,7 @@ mod tests {
         let locked = view(DaemonState::Locked);
         let changes = locked.changes(&ready);
         assert_eq!(changes.keys().collect::<Vec<_>>(), [&"State"]);
-        assert_eq!(locked.gone(&ready).len(), 4);
+        assert_eq!(locked.gone(&ready).len(), 5);
         assert!(ready.gone(&locked).is_empty());
         assert!(ready.changes(&locked).contains_key("DisplayName"));
     }

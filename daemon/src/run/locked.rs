@@ -193,6 +193,7 @@ fn refuse(call: Call, refusal: CallError) {
         Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
         Call::Lock { done } => drop(done.send(Ok(()))),
         Call::Unlock { done, .. } | Call::Wipe { done, .. } => drop(done.send(Err(refusal))),
+        Call::ChooseRetention { done, .. } => drop(done.send(Err(refusal))),
         Call::Check { done } | Call::Export { done, .. } | Call::Import { done, .. } => {
             drop(done.send(Err(refusal)));
         }

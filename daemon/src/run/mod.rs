@@ -34,7 +34,7 @@ pub struct Settings {
     /// The name under which the credential sets up a device that has no identity yet.
     pub set_up_name: Option<String>,
     /// How much history is kept.
-    pub retention: store::Retention,
+    pub retention: crate::config::Retention,
     /// Where the system has put this process's credentials.
     pub credentials: Option<PathBuf>,
     /// This run's instance id, random.
@@ -51,7 +51,7 @@ impl Settings {
             signaling: config.signaling.clone(),
             link: config.link.clone(),
             set_up_name: config.set_up.display_name.clone(),
-            retention: retention::of(&config.retention),
+            retention: config.retention.clone(),
             credentials: credential::folder(),
             instance,
         }

@@ -16,13 +16,14 @@ use zeroize::Zeroizing;
 
 use super::backup::{self, Import, Opened};
 use super::clock::now;
+use super::retention::Keeper;
 use super::secret::judged;
-use super::{Next, Settings, check, entropy, locked, publish, retention, stopped, verified, wiped};
+use super::{Next, Settings, check, entropy, locked, publish, stopped, verified, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
-use crate::store::{self, Attempts, Folder, Found, Reader, Writer};
+use crate::store::{self, Attempts, Folder, Found, Reader, RetentionChoice, Writer};
 use crate::task::{TaskId, TaskKind};
 
 /// Reads of history that run side by side; each holds at most one page.
@@ -54,6 +55,7 @@ struct Ready<'a> {
     reads: Arc<Semaphore>,
     replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CallError>>>,
     next_request: u64,
+    keeper: Keeper,
     attempts: Arc<Attempts>,
     folder: &'a Folder,
     client_id: ClientId,
@@ -104,12 +106,13 @@ pub(super) async fn run(
     let engine = Engine::new(identity, engine_settings, stored);
     let (ends_in, ends) = mpsc::channel(1);
     let mut inputs = Inputs { loaded, links: link_reports, signals, ends };
+    let keeper =
+        Keeper::start(writer.trimmer(), settings.retention.clone(), choice(&reader).await, desk.retention.clone());
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
     if let Some(imported) = opened.imported {
         imported.end();
     }
-    let trimming = tokio::spawn(retention::run(writer.trimmer(), settings.retention.clone()));
     let end = {
         let mut ready = Ready {
             engine,
@@ -121,6 +124,7 @@ pub(super) async fn run(
             reads: Arc::new(Semaphore::new(READS_MAX)),
             replies: BTreeMap::new(),
             next_request: 1,
+            keeper,
             attempts: attempts.clone(),
             folder,
             client_id,
@@ -130,11 +134,11 @@ pub(super) async fn run(
                 calls: mpsc::channel(1).1,
                 events: desk.events.clone(),
                 status: desk.status.clone(),
+                retention: desk.retention.clone(),
                 tasks: desk.tasks.clone(),
             },
         };
         let end = ready.serve(&mut inputs, &mut desk.calls, stop).await;
-        trimming.abort();
         ready.close(inputs).await;
         end
     };
@@ -143,6 +147,21 @@ pub(super) async fn run(
         Some(End::Lock(done)) => lock(folder, desk, done),
         Some(End::Wipe(done)) => wipe(folder, client_id, desk, done).await,
         Some(End::Import(import)) => restore(folder, import).await,
+    }
+}
+
+/// What somebody has chosen of how much history is kept. Whatever is wrong with it keeps nobody out: then the
+/// configuration holds.
+async fn choice(reader: &Reader) -> RetentionChoice {
+    let reader = reader.clone();
+    let read = tokio::task::spawn_blocking(move || wiped(|| reader.retention_choice())).await;
+    match read {
+        Ok(Ok(choice)) => choice,
+        Ok(Err(error)) => {
+            warn!("how much history is kept goes by the configuration: {error}");
+            RetentionChoice::default()
+        }
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
@@ -262,6 +281,7 @@ impl Ready<'_> {
         drop(inputs.signals);
         drop(self.server);
         drop(self.links);
+        drop(self.keeper);
         let writer = self.writer;
         // The queue's last commits and an fsync.
         if let Err(error) = tokio::task::spawn_blocking(move || wiped(|| writer.close())).await {
@@ -276,6 +296,7 @@ impl Ready<'_> {
             Call::Snapshot { done } => drop(done.send(Ok(self.engine.snapshot()))),
             Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
             Call::Wipe { secret, done } => self.wipe(secret, done),
+            Call::ChooseRetention { choice, done } => self.keeper.choose(choice, done),
             Call::Check { done } => drop(done.send(self.check())),
             Call::Export { file, plain, done } => drop(done.send(self.export(file, plain))),
             Call::Import { file, plan, done } => drop(done.send(self.import(file, plan))),

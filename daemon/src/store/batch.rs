@@ -6,8 +6,10 @@ use redb::WriteTransaction;
 
 use super::{
     fault::Fault,
+    retention::RetentionChoice,
     rows::{Readable, Rows},
-    table::{self, Definition, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, Table},
+    table::{self, Definition, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, Table},
+    tally::Tally,
     value::{CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, Stored},
 };
 
@@ -44,16 +46,20 @@ pub(super) struct Batch<'a> {
     tx: &'a WriteTransaction,
     sealer: &'a mut Sealer,
     witness: Option<Witness>,
+    tally: Tally,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(tx: &'a WriteTransaction, sealer: &'a mut Sealer) -> Self {
-        Self { tx, sealer, witness: None }
+        Self { tx, sealer, witness: None, tally: Tally::default() }
     }
 
-    /// The last row that was changed; `None` if nothing was.
-    pub(super) fn into_witness(self) -> Option<Witness> {
-        self.witness
+    /// Counts what the histories take now, and gives the last row that was changed; `None` if nothing was.
+    pub(super) fn into_witness(mut self) -> Result<Option<Witness>, Fault> {
+        for (number, history) in self.tally.rows(self.tx, self.keys())? {
+            self.put(&table::history_key(number), &history)?;
+        }
+        Ok(self.witness)
     }
 
     /// Checks a commit's claims against all that is in the transaction so far, and against each
@@ -140,6 +146,11 @@ impl<'a> Batch<'a> {
         self.put(&tag, &CursorRow(inbox_seq))
     }
 
+    /// Writes how much history somebody wants to be kept.
+    pub(super) fn put_choice(&mut self, choice: &RetentionChoice) -> Result<(), Fault> {
+        self.put(&RETENTION_KEY, choice)
+    }
+
     /// The message that an idempotency key stands for, before the operation that follows `before`.
     fn known_key(&self, before: &[Op], peer: &ClientId, key: &str) -> Result<Option<MessageId>, Fault> {
         let claimed = before.iter().find_map(|op| match op {
@@ -204,6 +215,7 @@ impl<'a> Batch<'a> {
         for table in Table::OF_CONVERSATION {
             self.tx.open_table(table.definition())?.retain_in::<&[u8], _>(&first[..]..&after[..], |_, _| false)?;
         }
+        self.tally.forget(number);
         let row_key = self.tag(Table::Peers, peer.as_bytes());
         self.remove(Table::Peers, &row_key)
     }
@@ -248,14 +260,16 @@ impl<'a> Batch<'a> {
 
     fn put<S: Stored>(&mut self, row_key: &[u8], record: &S) -> Result<(), Fault> {
         let sealed = self.sealer.seal(row_key, record)?;
-        self.tx.open_table(S::TABLE.definition())?.insert(row_key, sealed)?;
+        let old = self.tx.open_table(S::TABLE.definition())?.insert(row_key, sealed)?.map(|old| old.value().len());
+        self.tally.note(S::TABLE, row_key, old, Some(sealed.len()));
         self.witness = Some(Witness::new(S::TABLE.definition(), row_key, Some(sealed)));
         Ok(())
     }
 
     pub(super) fn remove(&mut self, table: Table, row_key: &[u8]) -> Result<(), Fault> {
-        let removed = self.tx.open_table(table.definition())?.remove(row_key)?.is_some();
-        if removed {
+        let old = self.tx.open_table(table.definition())?.remove(row_key)?.map(|old| old.value().len());
+        if old.is_some() {
+            self.tally.note(table, row_key, old, None);
             self.witness = Some(Witness::new(table.definition(), row_key, None));
         }
         Ok(())

@@ -9,9 +9,12 @@ use redb::{ReadTransaction, ReadableTableMetadata as _};
 use super::{
     fault::Fault,
     reader::{ReadError, Reader},
+    retention::RetentionChoice,
     rows::{Rows, Walk},
-    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, Table},
-    value::{self, CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored},
+    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, Table},
+    value::{
+        self, CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored,
+    },
 };
 use crate::task::Cancelled;
 
@@ -139,6 +142,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Own if row_key == IDENTITY_KEY => opens::<Identity>(keys, row_key, sealed),
         Table::Own if row_key == PROFILE_KEY => opens::<ProfileRecord>(keys, row_key, sealed),
         Table::Own if row_key == NEXT_CONVERSATION_KEY => opens::<NextConversation>(keys, row_key, sealed),
+        Table::Own if row_key == RETENTION_KEY => opens::<RetentionChoice>(keys, row_key, sealed),
         Table::Own => Err(Fault::Shape(table)),
         Table::Peers => {
             let PeerRow(number) = value::open(keys, row_key, sealed)?;
@@ -154,6 +158,10 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
             let contact: ContactRecord = value::open(keys, row_key, sealed)?;
             let number = tx.number_of(keys, &contact.client_id())?.ok_or(Fault::Missing(Table::Peers))?;
             same(table, table::conversation_key(number) == row_key)
+        }
+        // Its counters lie at the conversation's number, what its history takes behind it.
+        Table::Conversations if row_key == table::history_key(conversation(table, row_key)?) => {
+            opens::<HistoryRow>(keys, row_key, sealed)
         }
         Table::Conversations => opens::<ConversationRecord>(keys, row_key, sealed),
         // Marks lie at the conversation's number, what is missing behind it.

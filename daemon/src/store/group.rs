@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kith_engine::{Commit, CommitError};
+use kith_engine::{Commit, CommitError, Op};
 use redb::{Durability, WriteTransaction};
 
 use super::{
@@ -10,8 +10,10 @@ use super::{
     custody::Custody,
     disk::Door,
     fault::Fault,
+    retention::{Retention, RetentionChoice},
+    stale::Stale,
     table::{HEADER, HEADER_KEY},
-    trim::{self, Retention, Sweep, Trimmed},
+    trim::{self, Trimmed},
     value::Sealer,
 };
 
@@ -19,7 +21,7 @@ use super::{
 pub(super) struct GroupCommit {
     door: Arc<Door>,
     sealer: Sealer,
-    sweep: Sweep,
+    stale: Stale,
     /// Why nothing can be written any more.
     broken: Option<String>,
 }
@@ -36,7 +38,7 @@ enum Attempt {
 
 impl GroupCommit {
     pub(super) fn new(door: Arc<Door>, sealer: Sealer) -> Self {
-        Self { door, sealer, sweep: Sweep::default(), broken: None }
+        Self { door, sealer, stale: Stale::default(), broken: None }
     }
 
     /// Writes a batch in one transaction: without the commits that cannot be carried out, until
@@ -47,6 +49,9 @@ impl GroupCommit {
             for (commit, bar) in batch.iter().zip(&mut barred) {
                 *bar = commit.ops.iter().any(batch::grows).then_some(CommitError::Full);
             }
+        }
+        if batch.iter().flat_map(|commit| &commit.ops).any(|op| matches!(op, Op::RemoveContact(_))) {
+            self.stale.expect_many();
         }
         // Each turn bars one more commit, so there are at most as many turns as commits.
         loop {
@@ -83,17 +88,32 @@ impl GroupCommit {
 
     /// Takes some old messages away, in a transaction of its own.
     pub(super) fn trim(&mut self, keep: &Retention, utc_ms: Option<u64>) -> Result<Trimmed, CommitError> {
+        let mut stale = self.stale.clone();
+        let trimmed = self.transact(|tx, rows| trim::step(tx, rows, keep, utc_ms, &mut stale))?;
+        self.stale = stale;
+        Ok(trimmed)
+    }
+
+    /// Writes how much history somebody wants to be kept.
+    pub(super) fn put_choice(&mut self, choice: RetentionChoice) -> Result<(), CommitError> {
+        self.transact(|_, rows| rows.put_choice(&choice))
+    }
+
+    /// Does something in a transaction of its own.
+    fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&WriteTransaction, &mut Batch<'_>) -> Result<T, Fault>,
+    ) -> Result<T, CommitError> {
         self.can_write()?;
-        let mut sweep = self.sweep.clone();
         let sealer = &mut self.sealer;
-        let stepped = self.door.begin_write().and_then(prepare).and_then(|tx| {
+        let worked = self.door.begin_write().and_then(prepare).and_then(|tx| {
             let mut rows = Batch::new(&tx, sealer);
-            let trimmed = trim::step(&tx, &mut rows, keep, utc_ms, &mut sweep)?;
-            let witness = rows.into_witness();
-            Ok((tx, trimmed, witness))
+            let done = work(&tx, &mut rows)?;
+            let witness = rows.into_witness()?;
+            Ok((tx, done, witness))
         });
-        let (tx, trimmed, witness) = match stepped {
-            Ok(stepped) => stepped,
+        let (tx, done, witness) = match worked {
+            Ok(worked) => worked,
             Err(fault) if fault.is_of_database() => {
                 let text = CommitError::Failed(fault.to_string());
                 return self.settle(fault, None).and(Err(text));
@@ -106,8 +126,7 @@ impl GroupCommit {
         {
             self.settle(error.into(), witness)?;
         }
-        self.sweep = sweep;
-        Ok(trimmed)
+        Ok(done)
     }
 
     /// An error if the database could not be opened again after a failure.
@@ -139,7 +158,10 @@ impl GroupCommit {
                 Err(fault) => return Attempt::Without(at, fault),
             }
         }
-        let witness = rows.into_witness();
+        let witness = match rows.into_witness() {
+            Ok(witness) => witness,
+            Err(fault) => return failed(fault),
+        };
         if witness.is_none() {
             // Nothing has changed: no fsync for a refusal. Dropping the transaction aborts it.
             return Attempt::Done(results);

@@ -49,10 +49,13 @@ mod orders;
 mod reader;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod reread;
+mod retention;
 mod rows;
 mod setup;
+mod stale;
 mod state;
 mod table;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -67,7 +70,8 @@ pub use draft::{CompleteDraft, Draft, DraftError, DraftHead, DraftSecret};
 pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};
+pub use retention::{Retention, RetentionChoice};
 pub use setup::{CreateError, Found, LockedStore, OpenError, Store, UnlockError, create, open};
-pub use trim::{KEPT_MESSAGES, Retention, TrimError, Trimmed, Trimmer};
+pub use trim::{KEPT_MESSAGES, TrimError, Trimmed, Trimmer};
 pub use wipe::wipe;
 pub use writer::{Completion, SubmitError, Writer};

@@ -5,7 +5,8 @@ use tokio::sync::oneshot;
 
 use super::{
     custody::Custody,
-    trim::{Retention, Trimmed},
+    retention::{Retention, RetentionChoice},
+    trim::Trimmed,
 };
 
 /// One thing to do.
@@ -14,6 +15,8 @@ pub(super) enum Order {
     Commit(Commit),
     /// Put this header in the place of the store's.
     Header(Box<Custody>, oneshot::Sender<Result<(), CommitError>>),
+    /// Write down how much history somebody wants to be kept.
+    Choose(RetentionChoice, oneshot::Sender<Result<(), CommitError>>),
     /// Take some old messages away.
     Trim {
         /// What is kept.

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 use super::{
     disk::Door,
     fault::Fault,
+    retention::RetentionChoice,
     rows::{Rows, Walk},
-    table::{self, Keys, Table},
+    table::{self, Keys, RETENTION_KEY, Table},
     value::{self, CursorRow, InboxRow, OutboxRow},
 };
 use crate::handle::{CallError, Read, Row};
@@ -108,6 +109,15 @@ impl Reader {
             Read::History { peer, after, count_max } => history(tx, keys, peer, after, count_max),
             Read::Inbox { consumer, cursor, count_max } => inbox(tx, keys, &consumer, cursor, count_max),
         })
+    }
+
+    /// How much history somebody wants to be kept. Waits for the disk: not for the async loop's own thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    pub fn retention_choice(&self) -> Result<RetentionChoice, ReadError> {
+        self.page(|tx, keys| Ok(tx.get(keys, &RETENTION_KEY)?.unwrap_or_default()))
     }
 
     /// Wipes the keys of all readers. Waits for pages that are being read, which takes

@@ -7,8 +7,10 @@ use zeroize::Zeroizing;
 
 use super::{
     header::Header,
+    retention::RetentionChoice,
     value::{
-        CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PAYLOAD_BYTES_MAX, PeerRow, Stored,
+        CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PAYLOAD_BYTES_MAX,
+        PeerRow, Stored,
     },
 };
 
@@ -45,6 +47,8 @@ fn of_kind(kind: u8) -> Option<Reread> {
         with::<ConversationRecord>(),
         with::<MarksRow>(),
         with::<MissingRecord>(),
+        with::<RetentionChoice>(),
+        with::<HistoryRow>(),
         with::<MessageRecord>(),
         with::<IdRow>(),
         with::<KeyRow>(),

@@ -22,6 +22,7 @@ pub(super) const HEADER_KEY: &[u8] = &[];
 pub(super) const IDENTITY_KEY: [u8; 1] = [1];
 pub(super) const PROFILE_KEY: [u8; 1] = [2];
 pub(super) const NEXT_CONVERSATION_KEY: [u8; 1] = [3];
+pub(super) const RETENTION_KEY: [u8; 1] = [5];
 
 /// A sealed table (docs/protocol.md §8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,13 @@ pub(super) fn conversation_key(number: u32) -> [u8; 4] {
 
 /// What stands beside a contact, and beside a conversation's marks.
 pub(super) fn beside_key(number: u32) -> [u8; 5] {
+    let mut key = [1; 5];
+    key[..4].copy_from_slice(&conversation_key(number));
+    key
+}
+
+/// How much a conversation's history takes, beside its counters.
+pub(super) fn history_key(number: u32) -> [u8; 5] {
     let mut key = [1; 5];
     key[..4].copy_from_slice(&conversation_key(number));
     key

@@ -1,49 +1,40 @@
 //! Retention: taking old messages away, a few at a time, with the rows that point to them.
 //!
-//! Oldest first. What waits in an outbox stays, and so do the newest messages of each conversation:
-//! a peer whose acknowledgement was lost sends them again, and they have to be recognised.
+//! Oldest first. What waits in an outbox stays, and so do the newest messages that a peer has sent: it
+//! sends them again if their acknowledgement was lost, and they have to be recognised then.
 //! Sequence numbers and places in the inbox are never used again, so the newest row of the inbox
-//! stays as well. Rows that point to a message which has gone are swept up by a walk that goes
-//! round the inbox and the idempotency keys, so those are bounded together with the messages.
+//! stays as well. Rows that point to a message which has gone are swept up behind it, so that
+//! those are bounded together with the messages.
 
-use kith_engine::{CommitError, ConversationRecord, MessageId, MessageRecord, MessageState};
-use redb::{ReadableTableMetadata as _, WriteTransaction};
-use tokio::sync::{mpsc, oneshot};
+use std::{cmp::Reverse, sync::Arc};
+
+use kith_engine::{CommitError, Direction, Mark, MessageId, MessageRecord, MessageState, Op};
+use redb::WriteTransaction;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     batch::Batch,
     fault::Fault,
     orders::Order,
+    retention::{Retention, RetentionChoice},
     rows::{Rows, Walk},
+    stale::Stale,
     table::{self, Keys, Table},
-    value::{self, CursorRow, KeyRow},
+    tally,
+    value::{self, HistoryRow, MarksRow},
 };
 
 /// Messages that one step takes away: a few milliseconds between two commits.
-const STEP_MESSAGES: usize = 64;
+pub(super) const STEP_MESSAGES: usize = 64;
 
-/// Rows that one step looks at in the inbox, and among the keys. Four times as many as can lose
-/// their message meanwhile, so the walk gains on the trimming.
-const SWEEP_ROWS: usize = 4 * STEP_MESSAGES;
-
-/// The newest messages of a conversation that stay in any case. A peer has at most 64 messages on
-/// their way; several times that, since it may have been cut off more than once.
+/// Messages that stay of each count of a peer's, the newest ones. It has at most 64 on their way, and may not
+/// have been able to write down that others were acknowledged; several times that, to be sure. A message
+/// that it repeats and that nobody remembers would end its session, each time anew.
 pub const KEPT_MESSAGES: u64 = 256;
 
 /// Earlier times come from a clock that had not been set: the age is unknown then. Milliseconds of
 /// UTC at the start of 2026.
 const UTC_MS_MIN: u64 = 1_767_225_600_000;
-
-/// How much history is kept; `None` is without end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Retention {
-    /// Messages of one conversation.
-    pub messages_max: Option<u64>,
-    /// Messages of all conversations; the longest gives first.
-    pub total_messages_max: Option<u64>,
-    /// Milliseconds since a message was received or delivered.
-    pub age_ms_max: Option<u64>,
-}
 
 /// What one step has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +45,8 @@ pub struct Trimmed {
     pub unacknowledged: u64,
     /// Whether there is more to do at once.
     pub more: bool,
+    /// Since when the next message counts that will be too old, milliseconds of UTC. Only where age is bounded.
+    pub next_utc_ms: Option<u64>,
 }
 
 /// Why nothing was trimmed.
@@ -74,11 +67,12 @@ pub enum TrimError {
 #[derive(Clone, Debug)]
 pub struct Trimmer {
     orders: mpsc::WeakSender<Order>,
+    news: Arc<Notify>,
 }
 
 impl Trimmer {
-    pub(super) fn new(orders: mpsc::WeakSender<Order>) -> Self {
-        Self { orders }
+    pub(super) fn new(orders: mpsc::WeakSender<Order>, news: Arc<Notify>) -> Self {
+        Self { orders, news }
     }
 
     /// Does one step. `utc_ms` is now, or `None` while the clock has not been set: then nothing goes
@@ -88,30 +82,74 @@ impl Trimmer {
     ///
     /// [`TrimError::Closed`] ends it; after the others it can be tried again.
     pub async fn step(&self, keep: &Retention, utc_ms: Option<u64>) -> Result<Trimmed, TrimError> {
+        self.order(|done| Order::Trim { keep: keep.clone(), utc_ms, done }).await
+    }
+
+    /// Writes down what was chosen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trimmer::step`]; what was chosen before stays.
+    pub async fn choose(&self, choice: RetentionChoice) -> Result<(), TrimError> {
+        self.order(|done| Order::Choose(choice, done)).await
+    }
+
+    /// Waits until the history has changed so that a bound may have been passed, since this was last waited for.
+    pub async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, CommitError>>) -> Order,
+    ) -> Result<T, TrimError> {
         let (done, result) = oneshot::channel();
         let orders = self.orders.upgrade().ok_or(TrimError::Closed)?;
-        orders.try_send(Order::Trim { keep: keep.clone(), utc_ms, done }).map_err(|_| TrimError::Busy)?;
+        orders.try_send(order(done)).map_err(|_| TrimError::Busy)?;
         drop(orders);
         Ok(result.await.map_err(|_| TrimError::Closed)??)
     }
 }
 
-/// Where the walk through the rows that point to messages is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sweep {
-    inbox_after: Vec<u8>,
-    keys_after: Vec<u8>,
+/// Whether a bound may have been passed by it, or rows point to nothing after it.
+pub(super) fn is_news(op: &Op) -> bool {
+    matches!(op, Op::PutMessage(..) | Op::Delivered { .. } | Op::RemoveContact(_))
 }
 
-/// A conversation, and how far it may be trimmed.
+/// A conversation with what is known of it before it is trimmed.
 struct Conversation {
     number: u32,
-    /// Nothing above it goes.
-    last: u64,
-    /// Everything up to here goes.
-    up_to: u64,
-    /// What was done before it goes; 0 for nothing.
-    done_before_ms: u64,
+    marks: Vec<Mark>,
+    history: HistoryRow,
+}
+
+/// What is too much.
+#[derive(Clone, Copy, Debug, Default)]
+struct Excess {
+    messages: u64,
+    bytes: u64,
+}
+
+impl Excess {
+    fn of(history: HistoryRow, messages_max: Option<u64>, bytes_max: Option<u64>) -> Self {
+        let over = |amount: u64, max: Option<u64>| max.map_or(0, |max| amount.saturating_sub(max));
+        Self { messages: over(history.messages, messages_max), bytes: over(history.bytes, bytes_max) }
+    }
+
+    fn is_some(self) -> bool {
+        self.messages > 0 || self.bytes > 0
+    }
+
+    fn without(self, bytes: u64) -> Self {
+        Self { messages: self.messages.saturating_sub(1), bytes: self.bytes.saturating_sub(bytes) }
+    }
+}
+
+/// A message that is to go.
+struct Due {
+    seq: u64,
+    id: MessageId,
+    bytes: u64,
 }
 
 /// Does one step in a transaction.
@@ -120,217 +158,137 @@ pub(super) fn step(
     rows: &mut Batch<'_>,
     keep: &Retention,
     utc_ms: Option<u64>,
-    sweep: &mut Sweep,
+    stale: &mut Stale,
 ) -> Result<Trimmed, Fault> {
     let done_before_ms = keep.age_ms_max.zip(utc_ms).map_or(0, |(age_ms, now_ms)| now_ms.saturating_sub(age_ms));
-    let mut conversations = Vec::new();
-    for number in numbers(tx)? {
-        let record: Option<ConversationRecord> = tx.get(rows.keys(), &table::conversation_key(number))?;
-        let last = record.unwrap_or_default().last_seq;
-        let up_to = keep.messages_max.map_or(0, |max| last.saturating_sub(max));
-        conversations.push(Conversation { number, last: last.saturating_sub(KEPT_MESSAGES), up_to, done_before_ms });
+    let mut conversations = conversations(tx, rows.keys())?;
+    let mut trimming = Trimming { tx, rows, left: STEP_MESSAGES, next_utc_ms: None };
+    for conversation in &mut conversations {
+        let excess = Excess::of(conversation.history, keep.messages_max, keep.bytes_max);
+        trimming.trim(conversation, excess, done_before_ms)?;
     }
-    let mut messages = 0;
-    for conversation in &conversations {
-        messages += trim(tx, rows, conversation, STEP_MESSAGES - messages)?;
-    }
-    messages += trim_longest(tx, rows, keep, conversations, STEP_MESSAGES - messages)?;
-    let unacknowledged = sweep_inbox(tx, rows, &mut sweep.inbox_after)?;
-    sweep_keys(tx, rows, &mut sweep.keys_after)?;
-    Ok(Trimmed { messages: messages as u64, unacknowledged, more: messages == STEP_MESSAGES })
+    trimming.trim_largest(&mut conversations, keep)?;
+    let Trimming { left, next_utc_ms, .. } = trimming;
+    let messages = STEP_MESSAGES - left;
+    let unacknowledged = stale.step(tx, rows, messages as u64)?;
+    let more = left == 0 || stale.is_sweeping();
+    Ok(Trimmed { messages: messages as u64, unacknowledged, more, next_utc_ms })
 }
 
-/// Takes from the longest conversation what is too much in all.
-fn trim_longest(
-    tx: &WriteTransaction,
-    rows: &mut Batch<'_>,
-    keep: &Retention,
-    conversations: Vec<Conversation>,
-    count_max: usize,
-) -> Result<usize, Fault> {
-    let Some(max) = keep.total_messages_max else { return Ok(0) };
-    let excess = tx.open_table(Table::Messages.definition())?.len()?.saturating_sub(max);
-    let Some(excess) = usize::try_from(excess).ok().filter(|excess| *excess > 0) else { return Ok(0) };
-    let mut longest: Option<(u64, Conversation)> = None;
-    for conversation in conversations {
-        let length = conversation.last.saturating_sub(first_seq(tx, conversation.number)?);
-        if longest.as_ref().is_none_or(|(other, _)| length > *other) {
-            longest = Some((length, conversation));
-        }
-    }
-    match longest {
-        Some((_, conversation)) => {
-            let all = Conversation { up_to: conversation.last, ..conversation };
-            trim(tx, rows, &all, count_max.min(excess))
-        }
-        None => Ok(0),
-    }
-}
-
-/// The conversations' numbers; contacts are bounded.
-fn numbers(tx: &WriteTransaction) -> Result<Vec<u32>, Fault> {
-    let mut numbers = Vec::new();
+/// The conversations; contacts are bounded.
+fn conversations(tx: &WriteTransaction, keys: &Keys) -> Result<Vec<Conversation>, Fault> {
+    let mut numbers: Vec<u32> = Vec::new();
     tx.with_table(Table::Contacts, |contacts| {
         contacts.walk(&[], &[u8::MAX; 4], &mut |row_key, _| {
             numbers.extend(row_key.try_into().map(u32::from_be_bytes));
             Ok(Walk::On)
         })
     })?;
-    Ok(numbers)
+    let conversation = |number| {
+        let marks: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
+        let history = tally::history(tx, keys, number)?;
+        Ok(Conversation { number, marks: marks.map_or_else(Vec::new, |row| row.0), history })
+    };
+    numbers.into_iter().map(conversation).collect()
 }
 
-/// The oldest message's place; 0 where there is none.
-fn first_seq(tx: &WriteTransaction, number: u32) -> Result<u64, Fault> {
-    let mut first = 0;
-    tx.with_table(Table::Messages, |messages| {
-        messages.walk(&table::place_key(number, 0), &table::place_key(number, u64::MAX), &mut |row_key, _| {
-            first = place_of(row_key);
-            Ok(Walk::Stop)
-        })
-    })?;
-    Ok(first)
+/// One step while it is made.
+struct Trimming<'a, 'b> {
+    tx: &'a WriteTransaction,
+    rows: &'a mut Batch<'b>,
+    /// Messages that this step may still take away.
+    left: usize,
+    next_utc_ms: Option<u64>,
 }
 
-fn trim(
-    tx: &WriteTransaction,
-    rows: &mut Batch<'_>,
-    conversation: &Conversation,
-    count_max: usize,
-) -> Result<usize, Fault> {
-    let number = conversation.number;
-    let due = due(tx, rows.keys(), conversation, count_max)?;
-    for (seq, id) in &due {
-        let tag = rows.keys().of(Table::Ids).row_tag(&id.0);
-        rows.remove(Table::Messages, &table::place_key(number, *seq))?;
-        rows.remove(Table::Ids, &table::tag_key(number, tag))?;
+impl Trimming<'_, '_> {
+    /// Takes what is too much in all from the conversation that has most of it, and from the next where that
+    /// has to keep what it has.
+    fn trim_largest(&mut self, conversations: &mut [Conversation], keep: &Retention) -> Result<(), Fault> {
+        let mut sum = HistoryRow::default();
+        for Conversation { history, .. } in conversations.iter() {
+            sum.messages = sum.messages.saturating_add(history.messages);
+            sum.bytes = sum.bytes.saturating_add(history.bytes);
+        }
+        let excess = Excess::of(sum, keep.total_messages_max, keep.total_bytes_max);
+        if excess.bytes > 0 {
+            conversations.sort_by_key(|conversation| Reverse(conversation.history.bytes));
+        } else {
+            conversations.sort_by_key(|conversation| Reverse(conversation.history.messages));
+        }
+        for conversation in conversations.iter_mut().filter(|_| excess.is_some()) {
+            let left = self.left;
+            self.trim(conversation, excess, 0)?;
+            if self.left < left {
+                break;
+            }
+        }
+        Ok(())
     }
-    Ok(due.len())
-}
 
-/// The oldest messages that are to go, at most so many.
-fn due(
-    tx: &WriteTransaction,
-    keys: &Keys,
-    conversation: &Conversation,
-    count_max: usize,
-) -> Result<Vec<(u64, MessageId)>, Fault> {
-    let Conversation { number, last, up_to, done_before_ms } = *conversation;
-    let (mut due, mut of_unknown_age) = (Vec::new(), Vec::new());
-    if count_max == 0 || (up_to == 0 && done_before_ms == 0) {
-        return Ok(due);
+    fn trim(&mut self, conversation: &mut Conversation, excess: Excess, done_before_ms: u64) -> Result<(), Fault> {
+        let number = conversation.number;
+        for Due { seq, id, bytes } in self.due(conversation, excess, done_before_ms)? {
+            let tag = self.rows.keys().of(Table::Ids).row_tag(&id.0);
+            self.rows.remove(Table::Messages, &table::place_key(number, seq))?;
+            self.rows.remove(Table::Ids, &table::tag_key(number, tag))?;
+            let HistoryRow { messages, bytes: all } = conversation.history;
+            conversation.history =
+                HistoryRow { messages: messages.saturating_sub(1), bytes: all.saturating_sub(bytes) };
+            self.left -= 1;
+        }
+        Ok(())
     }
-    tx.with_table(Table::Messages, |messages| {
-        messages.walk(&table::place_key(number, 0), &table::place_key(number, last), &mut |row_key, sealed| {
-            let message: MessageRecord = match value::open(keys, row_key, sealed) {
-                Ok(message) => message,
-                // `check` reports it; what is behind it goes all the same.
-                Err(fault) if !fault.is_of_database() => return Ok(Walk::On),
-                Err(fault) => return Err(fault),
-            };
-            if message.state == MessageState::Queued {
-                return Ok(Walk::On);
-            }
-            let place = (message.seq, message.id);
-            if message.seq <= up_to || (UTC_MS_MIN..done_before_ms).contains(&message.done_utc_ms) {
-                // Whatever came before something that is too old is too old.
-                due.append(&mut of_unknown_age);
-                due.push(place);
-            } else if message.done_utc_ms < UTC_MS_MIN {
-                of_unknown_age.push(place);
-            } else {
-                return Ok(Walk::Stop);
-            }
-            let looked = due.len() + of_unknown_age.len();
-            Ok(if looked >= count_max { Walk::Stop } else { Walk::On })
-        })
-    })?;
-    due.truncate(count_max);
-    Ok(due)
-}
 
-/// Removes places in the inbox whose message has gone; says how many of them some consumer had
-/// not acknowledged.
-fn sweep_inbox(tx: &WriteTransaction, rows: &mut Batch<'_>, after: &mut Vec<u8>) -> Result<u64, Fault> {
-    let newest = tx.with_table(Table::Inbox, |inbox| inbox.last_key())?;
-    let acknowledged = acknowledged(tx, rows.keys())?;
-    let gone = sweep(tx, Table::Inbox, after, |row_key, sealed| {
-        let row: value::InboxRow = value::open(rows.keys(), row_key, sealed)?;
-        Ok(!exists(tx, Table::Messages, &table::place_key(row.number, row.seq))?)
-    })?;
-    let mut unacknowledged = 0;
-    for row_key in gone.iter().filter(|row_key| Some(*row_key) != newest.as_ref()) {
-        rows.remove(Table::Inbox, row_key)?;
-        let place = row_key.as_slice().try_into().map_or(0, u64::from_be_bytes);
-        unacknowledged += u64::from(acknowledged.is_some_and(|acknowledged| place > acknowledged));
+    /// The oldest messages that are to go, at most as many as this step may take.
+    fn due(&mut self, conversation: &Conversation, excess: Excess, done_before_ms: u64) -> Result<Vec<Due>, Fault> {
+        let (mut due, mut of_unknown_age) = (Vec::new(), Vec::new());
+        if self.left == 0 || (!excess.is_some() && done_before_ms == 0) {
+            return Ok(due);
+        }
+        let (number, mut excess) = (conversation.number, excess);
+        let (keys, left, next_utc_ms) = (self.rows.keys(), self.left, &mut self.next_utc_ms);
+        self.tx.with_table(Table::Messages, |messages| {
+            messages.walk(&table::place_key(number, 0), &table::place_key(number, u64::MAX), &mut |row_key, sealed| {
+                let message: MessageRecord = match value::open(keys, row_key, sealed) {
+                    Ok(message) => message,
+                    // `check` reports it; what is behind it goes all the same.
+                    Err(fault) if !fault.is_of_database() => return Ok(Walk::On),
+                    Err(fault) => return Err(fault),
+                };
+                if message.state == MessageState::Queued || conversation.may_be_repeated(&message) {
+                    return Ok(Walk::On);
+                }
+                let place = Due { seq: message.seq, id: message.id, bytes: sealed.len() as u64 };
+                if excess.is_some() || (UTC_MS_MIN..done_before_ms).contains(&message.done_utc_ms) {
+                    // Whatever came before something that is too old is too old.
+                    due.append(&mut of_unknown_age);
+                    excess = excess.without(place.bytes);
+                    due.push(place);
+                } else if message.done_utc_ms < UTC_MS_MIN {
+                    of_unknown_age.push(place);
+                } else {
+                    let next = next_utc_ms.get_or_insert(message.done_utc_ms);
+                    *next = message.done_utc_ms.min(*next);
+                    return Ok(Walk::Stop);
+                }
+                Ok(if due.len() + of_unknown_age.len() >= left { Walk::Stop } else { Walk::On })
+            })
+        })?;
+        due.truncate(self.left);
+        Ok(due)
     }
-    Ok(unacknowledged)
 }
 
-/// Up to where every consumer has acknowledged; `None` without consumers.
-fn acknowledged(tx: &WriteTransaction, keys: &Keys) -> Result<Option<u64>, Fault> {
-    let mut least = None;
-    tx.with_table(Table::Cursors, |cursors| {
-        cursors.walk(&[], &[u8::MAX; 16], &mut |row_key, sealed| {
-            if let Ok(CursorRow(place)) = value::open(keys, row_key, sealed) {
-                least = Some(least.map_or(place, |least: u64| least.min(place)));
-            }
-            Ok(Walk::On)
-        })
-    })?;
-    Ok(least)
-}
-
-/// Removes idempotency keys whose message has gone.
-fn sweep_keys(tx: &WriteTransaction, rows: &mut Batch<'_>, after: &mut Vec<u8>) -> Result<(), Fault> {
-    let gone = sweep(tx, Table::Keys, after, |row_key, sealed| {
-        let KeyRow(id) = value::open(rows.keys(), row_key, sealed)?;
-        let number = row_key.first_chunk().map_or(0, |number| u32::from_be_bytes(*number));
-        let tag = rows.keys().of(Table::Ids).row_tag(&id.0);
-        Ok(!exists(tx, Table::Ids, &table::tag_key(number, tag))?)
-    })?;
-    gone.iter().try_for_each(|row_key| rows.remove(Table::Keys, row_key))
-}
-
-/// The next rows of a table that point to nothing. Begins anew at the end. What is damaged stays.
-fn sweep(
-    tx: &WriteTransaction,
-    table: Table,
-    after: &mut Vec<u8>,
-    mut points_to_nothing: impl FnMut(&[u8], &[u8]) -> Result<bool, Fault>,
-) -> Result<Vec<Vec<u8>>, Fault> {
-    let first = if after.is_empty() { Vec::new() } else { table::next_key(after) };
-    let (mut gone, mut looked, mut last) = (Vec::new(), 0, Vec::new());
-    tx.with_table(table, |readable| {
-        readable.walk(&first, &[u8::MAX; 32], &mut |row_key, sealed| {
-            match points_to_nothing(row_key, sealed) {
-                Ok(true) => gone.push(row_key.to_vec()),
-                Ok(false) => {}
-                Err(fault) if !fault.is_of_database() => {}
-                Err(fault) => return Err(fault),
-            }
-            looked += 1;
-            if looked == SWEEP_ROWS {
-                last = row_key.to_vec();
-                return Ok(Walk::Stop);
-            }
-            Ok(Walk::On)
-        })
-    })?;
-    *after = last;
-    Ok(gone)
-}
-
-fn exists(tx: &WriteTransaction, table: Table, row_key: &[u8]) -> Result<bool, Fault> {
-    let mut found = false;
-    tx.with_table(table, |rows| {
-        rows.row(row_key, &mut |_| {
-            found = true;
-            Ok(())
-        })
-    })?;
-    Ok(found)
-}
-
-fn place_of(row_key: &[u8]) -> u64 {
-    row_key.last_chunk().map_or(0, |place| u64::from_be_bytes(*place))
+impl Conversation {
+    /// Whether its sender may send it again.
+    fn may_be_repeated(&self, message: &MessageRecord) -> bool {
+        let counts = |mark: &&Mark| mark.incarnation == message.incarnation;
+        message.direction == Direction::Incoming
+            && self
+                .marks
+                .iter()
+                .find(counts)
+                .is_some_and(|mark| message.number.saturating_add(KEPT_MESSAGES) > mark.number)
+    }
 }

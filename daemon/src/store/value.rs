@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{
     fault::Fault,
+    retention::RetentionChoice,
     table::{Keys, Table},
 };
 
@@ -52,6 +53,14 @@ pub(super) struct PeerRow(pub(super) u32);
 /// The high-water marks of a contact, the newest incarnation of its store last.
 #[derive(Serialize, Deserialize)]
 pub(super) struct MarksRow(pub(super) Vec<Mark>);
+
+/// How much a conversation's history takes. No row means that nobody has counted yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct HistoryRow {
+    pub(super) messages: u64,
+    /// Of their sealed values.
+    pub(super) bytes: u64,
+}
 
 /// Where the message with an id stands in the history.
 #[derive(Serialize, Deserialize)]
@@ -97,12 +106,14 @@ macro_rules! stored {
 stored! {
     ProfileRecord: Own, 0x11;
     NextConversation: Own, 0x12;
+    RetentionChoice: Own, 0x14;
     PeerRow: Peers, 0x20;
     ContactRecord: Contacts, 0x21;
     StandingRecord: Contacts, 0x25;
     ConversationRecord: Conversations, 0x22;
     MarksRow: Marks, 0x23;
     MissingRecord: Marks, 0x24;
+    HistoryRow: Conversations, 0x26;
     MessageRecord: Messages, 0x30;
     IdRow: Ids, 0x31;
     KeyRow: Keys, 0x32;

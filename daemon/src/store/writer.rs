@@ -6,9 +6,16 @@ use std::{
 };
 
 use kith_engine::{Commit, CommitError, CommitId};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::{disk::Door, group::GroupCommit, keyholder::Keyholder, orders::Order, trim::Trimmer, value::Sealer};
+use super::{
+    disk::Door,
+    group::GroupCommit,
+    keyholder::Keyholder,
+    orders::Order,
+    trim::{self, Trimmer},
+    value::Sealer,
+};
 use crate::run::wiped;
 
 /// Commits that are submitted and whose completion has not been taken. The engine sends and
@@ -41,6 +48,7 @@ pub enum SubmitError {
 #[derive(Debug)]
 pub struct Writer {
     door: Arc<Door>,
+    news: Arc<Notify>,
     queue: mpsc::Sender<Order>,
     completions: mpsc::Receiver<Completion>,
     pending: usize,
@@ -52,9 +60,12 @@ impl Writer {
         let (queue, orders) = mpsc::channel(COMMITS_MAX + ORDERS_MAX);
         let (completed, completions) = mpsc::channel(COMMITS_MAX);
         let group = GroupCommit::new(door.clone(), sealer);
-        let thread =
-            thread::Builder::new().name("kith-store".to_owned()).spawn(|| wiped(|| work(group, orders, completed)))?;
-        Ok(Self { door, queue, completions, pending: 0, thread })
+        let news = Arc::new(Notify::new());
+        let told = news.clone();
+        let thread = thread::Builder::new()
+            .name("kith-store".to_owned())
+            .spawn(move || wiped(|| work(group, orders, completed, &told)))?;
+        Ok(Self { door, news, queue, completions, pending: 0, thread })
     }
 
     /// Who changes the secret. It does not keep the writer from closing.
@@ -64,7 +75,7 @@ impl Writer {
 
     /// Who takes old messages away. It does not keep the writer from closing.
     pub fn trimmer(&self) -> Trimmer {
-        Trimmer::new(self.queue.downgrade())
+        Trimmer::new(self.queue.downgrade(), self.news.clone())
     }
 
     /// Queues a commit. Never blocks.
@@ -102,7 +113,7 @@ impl Writer {
     /// Writes what is queued, wipes the keys, closes the database, and returns the completions
     /// that have not been taken. Waits for the disk: not for the async loop's own thread.
     pub fn close(self) -> Vec<Completion> {
-        let Self { door: _, queue, mut completions, pending, thread } = self;
+        let Self { door: _, news: _, queue, mut completions, pending, thread } = self;
         // The thread ends when the queue is empty and nobody can add to it. An error means that
         // it panicked; there is nothing left to save then.
         drop(queue);
@@ -116,7 +127,7 @@ impl Writer {
 }
 
 /// The thread: writes until nobody can submit any more and the queue is empty.
-fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mpsc::Sender<Completion>) {
+fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mpsc::Sender<Completion>, news: &Notify) {
     let mut batch = Vec::with_capacity(BATCH_COMMITS_MAX);
     while let Some(first) = orders.blocking_recv() {
         // Commits that follow each other share a transaction; another order waits for them.
@@ -125,9 +136,14 @@ fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mp
             batch.push(commit);
             next = if batch.len() < BATCH_COMMITS_MAX { orders.try_recv().ok() } else { None };
         }
+        let is_news = batch.iter().flat_map(|commit| &commit.ops).any(trim::is_news);
         wiped(|| write(&mut group, &mut batch, &completed));
+        if is_news {
+            news.notify_one();
+        }
         match next {
             Some(Order::Header(custody, done)) => drop(done.send(wiped(|| group.put_header(*custody)))),
+            Some(Order::Choose(choice, done)) => drop(done.send(wiped(|| group.put_choice(choice)))),
             Some(Order::Trim { keep, utc_ms, done }) => drop(done.send(wiped(|| group.trim(&keep, utc_ms)))),
             Some(Order::Commit(_)) | None => {}
         }

@@ -1,8 +1,14 @@
 //! Stores that are damaged, and stores that are wiped.
 
+use std::time::Duration;
+
+use kith_system_tests::within;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use crate::{Pair, numbered, received, send_all};
+
+/// How long a few messages may take to go.
+const RETENTION_MAX: Duration = Duration::from_secs(20);
 
 /// The table of messages (docs/protocol.md §8.3).
 const MESSAGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("messages");
@@ -40,6 +46,34 @@ async fn damage_is_reported_with_what_it_affects_and_everything_else_goes_on() {
     let rest = pair.bob.kithctl_json(&["history", "alice", "--after", "1"], "").await.unwrap();
     let texts: Vec<_> = rest["messages"].as_array().unwrap().iter().map(|message| &message["text"]).collect();
     assert_eq!(texts, ["before, number 2", "before, number 3", "after, number 1"]);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_chosen_over_the_bus_and_holds_after_a_restart() {
+    let mut pair = Pair::new().await;
+    send_all(&mut pair.to_bob, &numbered("mine", 5)).await;
+    send_all(&mut pair.to_alice, &numbered("yours", 3)).await;
+    let chosen = pair.alice.kithctl_json(&["retention", "--messages", "4"], "").await.unwrap();
+    assert_eq!((&chosen["messages_max"], &chosen["total_messages_max"]), (&4.into(), &250_000.into()));
+    // It goes at once; nothing tells of it but the history itself.
+    let kept = within(RETENTION_MAX, "fewer messages", async {
+        loop {
+            let texts: Vec<_> = pair.to_bob.history().await?.into_iter().map(|row| row.body).collect();
+            if texts.len() == 4 {
+                return Ok(texts);
+            }
+        }
+    });
+    let expected = [numbered("mine", 5).split_off(4), numbered("yours", 3)].concat();
+    assert_eq!(kept.await.unwrap(), expected.into_iter().map(String::into_bytes).collect::<Vec<_>>());
+
+    pair.alice.stop().unwrap();
+    pair.alice.run_again().await.unwrap();
+    let held = pair.alice.kithctl_json(&["retention"], "").await.unwrap();
+    assert_eq!(held, chosen);
+    let reset = pair.alice.kithctl_json(&["retention", "--reset"], "").await.unwrap();
+    assert_eq!(reset["messages_max"], 0);
+    assert_eq!(pair.alice.kithctl_json(&["check"], "").await.unwrap()["damaged"], 0);
 }
 
 #[tokio::test]

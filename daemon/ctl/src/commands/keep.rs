@@ -1,9 +1,10 @@
 //! The store itself: checking it, destroying it.
 
+use kith_dbus::RetentionChoice;
 use serde_json::json;
 
 use super::task;
-use crate::arguments::Arguments;
+use crate::arguments::{self, Arguments};
 use crate::bus;
 use crate::console::Console;
 use crate::error::CommandError;
@@ -26,6 +27,44 @@ pub(super) async fn check(arguments: &Arguments, console: &mut Console<'_>) -> R
     let value = json!({ "checked": checked, "damaged": damaged, "findings": findings });
     console.result(arguments.json, &value, &lines.join("\n"))?;
     if damaged == 0 { Ok(()) } else { Err(CommandError::Damaged) }
+}
+
+pub(super) async fn retention(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wish: &arguments::Retention,
+) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    let choice = RetentionChoice {
+        messages_max: wish.messages,
+        bytes_max: wish.bytes,
+        total_messages_max: wish.total_messages,
+        total_bytes_max: wish.total_bytes,
+        days_max: wish.days,
+    };
+    if wish.reset || choice != RetentionChoice::default() {
+        manager.set_retention(choice).await?;
+    }
+    let kept = manager.retention().await?;
+    let lines = [
+        ("each conversation", kept.messages_max, "messages"),
+        ("each conversation", kept.bytes_max, "bytes"),
+        ("all conversations", kept.total_messages_max, "messages"),
+        ("all conversations", kept.total_bytes_max, "bytes"),
+        ("each message", kept.days_max, "days"),
+    ];
+    let lines = lines.map(|(of, amount, unit)| match amount {
+        0 => format!("{of}:  {unit} without end"),
+        amount => format!("{of}:  {amount} {unit}"),
+    });
+    let value = json!({
+        "messages_max": kept.messages_max,
+        "bytes_max": kept.bytes_max,
+        "total_messages_max": kept.total_messages_max,
+        "total_bytes_max": kept.total_bytes_max,
+        "days_max": kept.days_max,
+    });
+    console.result(arguments.json, &value, &lines.join("\n"))
 }
 
 pub(super) async fn wipe(arguments: &Arguments, console: &mut Console<'_>, yes: bool) -> Result<(), CommandError> {

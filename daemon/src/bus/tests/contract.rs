@@ -5,7 +5,8 @@ use std::os::fd::AsFd as _;
 
 use kith_dbus::{
     AcceptOptions, DaemonState as Shown, Direction, ExportOptions, Failure, ImportOptions, InviteOptions, LinkState,
-    LoggingMode, MessageState, PairingState, Presence, RefusalName, SendOptions, SetUpOptions, Signaling, Trust,
+    LoggingMode, MessageState, PairingState, Presence, RefusalName, Retention, RetentionChoice, SendOptions,
+    SetUpOptions, Signaling, Trust,
 };
 use kith_engine::{Event, PairingId};
 use zbus::fdo::IntrospectableProxy;
@@ -139,7 +140,7 @@ async fn locking_takes_down_contacts_and_pairings_and_says_so() {
     while !properties.contains_key("State") {
         (interface, properties, gone) = next(&mut signals, "PropertiesChanged").await.body().deserialize().unwrap();
     }
-    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 4));
+    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 5));
     assert_eq!(u32::try_from(properties.remove("State").unwrap()), Ok(u32::from(Shown::Locked)));
 }
 
@@ -254,6 +255,21 @@ async fn a_new_name_is_announced_as_it_was_taken() {
     manager.set_display_name(" back door").await.unwrap();
     assert_eq!(manager.display_name().await.unwrap(), "back door");
     assert_eq!(String::try_from(changed(&mut signals, "DisplayName").await).unwrap(), "back door");
+}
+
+#[tokio::test]
+async fn how_much_history_is_kept_is_set_and_announced() {
+    let stage = Stage::ready().await;
+    let manager = stage.manager().await;
+    let mut signals = stage.signals().await;
+    let before = manager.retention().await.unwrap();
+    assert_eq!((before.days_max, before.total_messages_max), (0, 250_000));
+    manager.set_retention(RetentionChoice { days_max: Some(90), ..RetentionChoice::default() }).await.unwrap();
+    let after = manager.retention().await.unwrap();
+    assert_eq!(after, Retention { days_max: 90, ..before });
+    let announced = HashMap::<String, OwnedVariant>::try_from(changed(&mut signals, "Retention").await).unwrap();
+    assert_eq!(u64::try_from(announced["days_max"].clone()).unwrap(), 90);
+    assert_eq!(announced.len(), 5);
 }
 
 #[tokio::test]

@@ -240,6 +240,10 @@ async fn contacts_are_listed_renamed_and_removed() {
     assert_eq!(renamed, json!({ "client_id": HALL.to_string(), "name": "front hall" }));
     let name = ctl(&stage, &["--json", "name", "porch light"], "").await.done().json();
     assert_eq!(name, json!({ "display_name": "porch light" }));
+    let kept = ctl(&stage, &["--json", "retention", "--days", "30"], "").await.done().json();
+    assert_eq!((&kept["days_max"], &kept["bytes_max"]), (&json!(30), &json!(0)));
+    let shown = ctl(&stage, &["retention"], "").await.done().out;
+    assert!(shown.contains("each message:  30 days\n") && shown.contains("bytes without end"), "{shown}");
     assert_eq!(ctl(&stage, &["remove", "front hall"], "y\n").await.exit, Exit::Usage);
     let removed = ctl(&stage, &["--json", "remove", "front hall", "--yes"], "").await.done().json();
     assert_eq!(removed, json!({ "removed": HALL.to_string() }));

@@ -204,6 +204,12 @@ impl World {
                 }
                 let _ = done.send(result);
             }
+            Call::ChooseRetention { choice, done } => {
+                if let (Ok(()), Some(desk), Some(days_max)) = (&refusal, &self.desk, choice.days_max) {
+                    desk.retention.send_modify(|retention| retention.days_max = days_max);
+                }
+                let _ = done.send(refusal);
+            }
             Call::Check { done } => {
                 let begun = refusal.and_then(|()| match &self.desk {
                     Some(desk) => desk.tasks.begin(TaskKind::Check),

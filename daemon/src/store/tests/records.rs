@@ -4,7 +4,13 @@
 use kith_engine::{ConversationRecord, Mark, ProfileRecord};
 
 use super::{
-    super::value::{CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored, open},
+    super::{
+        RetentionChoice,
+        value::{
+            CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored,
+            open,
+        },
+    },
     *,
 };
 
@@ -28,6 +34,11 @@ fn own_rows() {
     let profile = ProfileRecord { display_name: "Kiosk".to_owned(), incarnation: Incarnation([9; 16]) };
     pinned(&profile, "own", 0x11, &[b"\x05Kiosk", &[9; 16]]);
     pinned(&NextConversation(300), "own", 0x12, &[&[0xac, 0x02]]);
+    let mut choice = RetentionChoice::default();
+    pinned(&choice, "own", 0x14, &[&[0; 5]]);
+    choice.messages_max = Some(300);
+    choice.days_max = Some(0);
+    pinned(&choice, "own", 0x14, &[&[1, 0xac, 0x02, 0, 0, 0, 1, 0]]);
 }
 
 #[test]
@@ -43,6 +54,7 @@ fn contact_rows() {
     pinned(&contact, "contacts", 0x21, &[card.as_bytes(), b"\x03Ada", &[1, 1, 0x80, 0x01, 2], &[6; 16]]);
     let conversation = ConversationRecord { last_seq: 4, read_seq: 3, unread: 2, sent_number: 1 };
     pinned(&conversation, "conversations", 0x22, &[&[4, 3, 2, 1]]);
+    pinned(&HistoryRow { messages: 1, bytes: 300 }, "conversations", 0x26, &[&[1, 0xac, 0x02]]);
     let mark = |byte, number| Mark { incarnation: Incarnation([byte; 16]), number };
     pinned(&MarksRow(vec![mark(5, 6), mark(7, 8)]), "marks", 0x23, &[&[2], &[5; 16], &[6], &[7; 16], &[8]]);
 }

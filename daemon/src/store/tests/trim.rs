@@ -1,7 +1,7 @@
-use kith_engine::{ConversationRecord, Load, Loaded};
+use kith_engine::{ConversationRecord, Load, Loaded, Mark};
 
 use super::{
-    super::trim::{KEPT_MESSAGES, Retention, Trimmed, Trimmer},
+    super::{KEPT_MESSAGES, Retention, RetentionChoice, Trimmed, Trimmer, rows::Rows as _, table, tally, value},
     *,
 };
 use crate::handle::Read;
@@ -15,18 +15,22 @@ fn step(trimmer: &Trimmer, keep: &Retention, utc_ms: Option<u64>) -> Trimmed {
     runtime.block_on(trimmer.step(keep, utc_ms)).unwrap()
 }
 
-/// Trims until there is nothing more to do, and the walk has gone round twice.
+/// Trims until there is nothing more to do.
 fn trim(device: &Device, keep: &Retention, utc_ms: Option<u64>) -> Trimmed {
     let trimmer = device.writer.trimmer();
-    let (mut sum, mut idle) = (Trimmed::default(), 0);
-    while idle < 10 {
+    let mut sum = Trimmed::default();
+    loop {
         let trimmed = step(&trimmer, keep, utc_ms);
         assert!(trimmed.messages <= 64, "{trimmed:?}");
-        sum.messages += trimmed.messages;
-        sum.unacknowledged += trimmed.unacknowledged;
-        idle = if trimmed.more { 0 } else { idle + 1 };
+        sum = Trimmed {
+            messages: sum.messages + trimmed.messages,
+            unacknowledged: sum.unacknowledged + trimmed.unacknowledged,
+            ..trimmed
+        };
+        if !trimmed.more {
+            return sum;
+        }
     }
-    sum
 }
 
 /// Receives so many messages, one a second up to now, in one commit each.
@@ -38,6 +42,7 @@ fn receive(device: &mut Device, peer: ClientId, count: u64, inbox_after: u64) {
         ops.push(Op::ClaimKey { peer, key: format!("key {seq}"), id: received.id });
         let counters = ConversationRecord { last_seq: seq, ..ConversationRecord::default() };
         ops.push(Op::PutConversation(peer, counters));
+        ops.push(Op::PutMarks(peer, vec![Mark { incarnation: received.incarnation, number: seq }]));
         device.submit(ops);
         if seq % 200 == 0 || seq == count {
             while device.writer.pending() > 0 {
@@ -90,7 +95,13 @@ impl super::super::Progress for Unwatched {
 fn what_a_peer_may_send_again_stays_whatever_the_bounds() {
     let (mut device, peer) = Device::new().with_contact("Ada");
     receive(&mut device, peer, 300, 0);
-    let keep = Retention { messages_max: Some(1), total_messages_max: Some(1), age_ms_max: Some(1) };
+    let keep = Retention {
+        messages_max: Some(1),
+        bytes_max: Some(1),
+        total_messages_max: Some(1),
+        total_bytes_max: Some(1),
+        age_ms_max: Some(1),
+    };
     trim(&device, &keep, Some(NOW_MS + DAY_MS));
     assert_eq!(seqs(&device, peer).len() as u64, KEPT_MESSAGES);
 }
@@ -101,12 +112,10 @@ fn what_waits_in_the_outbox_stays_and_goes_once_it_is_delivered() {
     device.commit(sending(peer, &message(1, Direction::Outgoing, b"waits"))).unwrap();
     device.commit(sending(peer, &message(2, Direction::Outgoing, b"arrives"))).unwrap();
     device.commit(vec![Op::Delivered { peer, number: 2, seq: 2, utc_ms: NOW_MS }]).unwrap();
-    let counters = ConversationRecord { last_seq: 1_000, ..ConversationRecord::default() };
-    device.commit(vec![Op::PutConversation(peer, counters)]).unwrap();
-    trim(&device, &by_count(300), None);
+    trim(&device, &by_count(0), None);
     assert_eq!(seqs(&device, peer), [1]);
     device.commit(vec![Op::Delivered { peer, number: 1, seq: 1, utc_ms: NOW_MS }]).unwrap();
-    trim(&device, &by_count(300), None);
+    trim(&device, &by_count(0), None);
     assert!(seqs(&device, peer).is_empty());
 }
 
@@ -169,5 +178,186 @@ fn damage_at_the_front_does_not_keep_the_rest_from_going() {
     *sealed.last_mut().unwrap() ^= 1;
     put_raw(&folder.store_file(), Table::Messages, &row_key, &sealed);
     let device = Device::unlock(dir, folder);
-    assert_eq!(trim(&device, &by_count(300), None).messages, 99);
+    assert_eq!(trim(&device, &by_count(300), None).messages, 100);
+    assert_eq!(raw_count(device, Table::Messages), 300);
+}
+
+fn raw_count(device: Device, table: Table) -> usize {
+    let (_dir, folder) = device.close();
+    raw_rows(&folder.store_file(), table).len()
+}
+
+/// Sends messages that arrive.
+fn send(device: &mut Device, peer: ClientId, seqs: std::ops::RangeInclusive<u64>, body: &[u8]) {
+    for seq in seqs {
+        let mut ops = sending(peer, &message(seq, Direction::Outgoing, body));
+        ops.push(Op::Delivered { peer, number: seq, seq, utc_ms: NOW_MS });
+        device.commit(ops).unwrap();
+    }
+}
+
+#[test]
+fn many_messages_of_ones_own_do_not_drive_out_what_a_peer_may_send_again() {
+    let (mut device, peer) = Device::new().with_contact("Ada");
+    receive(&mut device, peer, 64, 0);
+    send(&mut device, peer, 65..=364, b"mine");
+    assert_eq!(trim(&device, &by_count(10), None).messages, 300);
+    assert_eq!(seqs(&device, peer), (1..=64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_conversation_is_kept_within_its_bytes() {
+    let (mut device, peer) = Device::new().with_contact("Ada");
+    send(&mut device, peer, 1..=100, &[1; 1_000]);
+    let keep = Retention { bytes_max: Some(50_000), ..Retention::default() };
+    let gone = trim(&device, &keep, None).messages;
+    // A sealed message is longer than its body, by its envelope.
+    assert!((50..60).contains(&gone), "{gone}");
+    assert_eq!(seqs(&device, peer), (gone + 1..=100).collect::<Vec<_>>());
+    let (_dir, folder) = device.close();
+    let rows = raw_rows(&folder.store_file(), Table::Messages);
+    let bytes: usize = rows.iter().map(|(_, sealed)| sealed.len()).sum();
+    assert!((48_000..=50_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn of_all_bytes_the_largest_conversation_gives_first() {
+    let (device, many) = Device::new().with_contact("Ada");
+    let (mut device, large) = device.with_contact("Bob");
+    send(&mut device, many, 1..=60, b"short");
+    send(&mut device, large, 1..=20, &[1; 10_000]);
+    let keep = Retention { total_bytes_max: Some(120_000), ..Retention::default() };
+    trim(&device, &keep, None);
+    assert_eq!((seqs(&device, many).len(), seqs(&device, large).len()), (60, 11));
+}
+
+#[test]
+fn what_one_conversation_has_to_keep_is_taken_from_the_next() {
+    let (device, busy) = Device::new().with_contact("Ada");
+    let (mut device, quiet) = device.with_contact("Bob");
+    receive(&mut device, busy, 256, 0);
+    send(&mut device, quiet, 1..=100, b"mine");
+    let keep = Retention { total_messages_max: Some(300), ..Retention::default() };
+    assert_eq!(trim(&device, &keep, None).messages, 56);
+    assert_eq!((seqs(&device, busy).len(), seqs(&device, quiet).len()), (256, 44));
+}
+
+/// What the store counts, and what it would count if it began anew.
+fn counts(device: &Device) -> (Vec<value::HistoryRow>, Vec<value::HistoryRow>) {
+    let read = device.reader.page(|tx, keys| {
+        let kept = [1, 2].map(|number| tx.get(keys, &table::history_key(number)).map(Option::unwrap_or_default));
+        let anew = [1, 2].map(|number| tally::counted(tx, number));
+        Ok((kept.into_iter().collect::<Result<_, _>>()?, anew.into_iter().collect::<Result<_, _>>()?))
+    });
+    read.unwrap()
+}
+
+#[test]
+fn what_a_history_takes_is_counted_with_every_change_of_it() {
+    let (device, ada) = Device::new().with_contact("Ada");
+    let (mut device, bob) = device.with_contact("Bob");
+    receive(&mut device, ada, 300, 0);
+    send(&mut device, bob, 1..=5, &[1; 500]);
+    device.commit(sending(bob, &message(6, Direction::Outgoing, b"waits"))).unwrap();
+    // A commit that is refused counts nothing.
+    device.commit(receiving(ada, &message(300, Direction::Incoming, b"again"), 301)).unwrap_err();
+    trim(&device, &by_count(280), None);
+    let (kept, anew) = counts(&device);
+    assert_eq!(kept, anew);
+    assert_eq!((kept[0].messages, kept[1].messages), (280, 6));
+
+    device.commit(vec![Op::RemoveContact(ada)]).unwrap();
+    let (kept, anew) = counts(&device);
+    assert_eq!((kept[0], kept[1]), (value::HistoryRow::default(), anew[1]));
+}
+
+#[test]
+fn a_history_that_nobody_has_counted_is_counted_when_that_is_asked_for() {
+    for damage in [false, true] {
+        let (mut device, peer) = Device::new().with_contact("Ada");
+        send(&mut device, peer, 1..=20, b"mine");
+        let (dir, folder) = device.close();
+        // As an earlier version left it, or as a fault of the disk did.
+        let database = Database::open(folder.store_file()).unwrap();
+        let tx = database.begin_write().unwrap();
+        {
+            let mut rows = tx.open_table(Table::Conversations.definition()).unwrap();
+            let key = table::history_key(1);
+            if damage {
+                drop(rows.insert(&key[..], &[7; 40][..]).unwrap())
+            } else {
+                drop(rows.remove(&key[..]).unwrap())
+            }
+        }
+        tx.commit().unwrap();
+        drop(database);
+        let mut device = Device::unlock(dir, folder);
+        assert_eq!(trim(&device, &by_count(15), None).messages, 5);
+        send(&mut device, peer, 21..=21, b"mine");
+        let (kept, anew) = counts(&device);
+        assert_eq!((kept[0].messages, &kept), (16, &anew));
+    }
+}
+
+#[test]
+fn rows_that_point_to_nothing_stay_a_fraction_of_all() {
+    let (mut device, peer) = Device::new().with_contact("Ada");
+    receive(&mut device, peer, 600, 0);
+    // A few at a time never begin a round by themselves.
+    for max in (500..600).rev() {
+        trim(&device, &by_count(max), None);
+    }
+    let (dir, folder) = device.close();
+    let rows = raw_rows(&folder.store_file(), Table::Inbox).len();
+    assert!((500..=600).contains(&rows), "{rows}");
+    // What was left behind is made up for after the next start, at the latest once there is as much again.
+    let device = Device::unlock(dir, folder);
+    trim(&device, &by_count(400), None);
+    assert_eq!(raw_count(device, Table::Inbox), 400);
+}
+
+#[test]
+fn news_comes_with_messages_and_with_nothing_else() {
+    let (mut device, peer) = Device::new().with_contact("Ada");
+    let trimmer = device.writer.trimmer();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let has_news = |trimmer: &Trimmer| {
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = trimmer.news() => true,
+                () = std::future::ready(()) => false,
+            }
+        })
+    };
+    device.commit(vec![Op::PutConversation(peer, ConversationRecord::default())]).unwrap();
+    assert!(!has_news(&trimmer));
+    // However many came, it is one piece of news.
+    for seq in 1..=2 {
+        device.commit(receiving(peer, &message(seq, Direction::Incoming, b"x"), seq)).unwrap();
+    }
+    // The writer tells of it after the completion; the next order comes after that.
+    step(&trimmer, &Retention::default(), None);
+    assert!(has_news(&trimmer));
+    assert!(!has_news(&trimmer));
+}
+
+#[test]
+fn a_step_says_which_message_will_be_too_old_next() {
+    let (mut device, peer) = Device::new().with_contact("Ada");
+    send(&mut device, peer, 1..=3, b"mine");
+    let keep = Retention { age_ms_max: Some(DAY_MS), ..Retention::default() };
+    assert_eq!(trim(&device, &keep, Some(NOW_MS)).next_utc_ms, Some(NOW_MS));
+    assert_eq!(trim(&device, &keep, Some(NOW_MS + DAY_MS + 1)).messages, 3);
+    assert_eq!(trim(&device, &Retention::default(), Some(NOW_MS)).next_utc_ms, None);
+}
+
+#[test]
+fn a_choice_survives_a_restart() {
+    let device = Device::new();
+    assert_eq!(device.reader.retention_choice().unwrap(), RetentionChoice::default());
+    let choice = RetentionChoice { days_max: Some(90), total_bytes_max: Some(0), ..RetentionChoice::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(device.writer.trimmer().choose(choice)).unwrap();
+    assert_eq!(device.restarted().reader.retention_choice().unwrap(), choice);
 }

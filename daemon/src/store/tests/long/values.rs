@@ -6,7 +6,7 @@ use redb::Durability;
 
 use super::super::{
     super::{
-        ReadError,
+        ReadError, RetentionChoice,
         batch::Batch,
         check::Progress,
         fault::Fault,
@@ -82,6 +82,9 @@ impl Small {
             Op::PutConversation(peer, ConversationRecord { last_seq: 2, read_seq: 1, unread: 1, sent_number: 2 }),
         ]);
         device.commit(ops).unwrap();
+        let choice = RetentionChoice { days_max: Some(90), ..RetentionChoice::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(device.writer.trimmer().choose(choice)).unwrap();
         let (dir, door, sealer) = below_the_thread(device);
         let reader = Reader::new(door.clone());
         let mut rows = Vec::new();
@@ -97,7 +100,7 @@ impl Small {
             walked.unwrap();
         }
         // One of each kind, and two messages with their ids.
-        assert_eq!(rows.len(), 17);
+        assert_eq!(rows.len(), 19);
         let newcomer = contact("Bob");
         let mut small = Self { peer, newcomer, door, sealer, reader, rows, answers: Vec::new(), _dir: dir };
         small.answers = small.ask();
@@ -125,6 +128,7 @@ impl Small {
             load(Load::Message { peer, id: id(1) }),
             load(Load::Message { peer, id: id(2) }),
             load(Load::CountReceived { peer, after: 0, up_to: 9 }),
+            Answer::of_page(self.reader.retention_choice().map(|choice| format!("{choice:?}"))),
         ];
         answers.extend(self.try_out());
         answers
