@@ -1,9 +1,12 @@
 //! One message, one TLV, one postcard payload.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use kith_crypto::wire::WireError;
 use kith_crypto::wire::tlv::{self, Tlv};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::MESSAGE_BYTES_MAX;
 
@@ -72,4 +75,35 @@ pub(crate) fn unknown<T>(tlv: &Tlv<'_>) -> Result<Option<T>, ProtocolError> {
 /// Refuses what is longer than `max`.
 pub(crate) fn at_most(len: usize, max: usize, what: &'static str) -> Result<(), ProtocolError> {
     if len > max { Err(ProtocolError::OverLimit { what }) } else { Ok(()) }
+}
+
+/// Reads a list of at most `MAX` entries. A longer one is refused at the first entry too many: entries may need many times the
+/// memory that they take on the wire.
+pub(crate) fn short_list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct ShortList<T, const MAX: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for ShortList<T, MAX> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MAX} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::with_capacity(entries.size_hint().unwrap_or(0).min(MAX));
+            while let Some(entry) = entries.next_element()? {
+                if list.len() == MAX {
+                    return Err(A::Error::invalid_length(MAX + 1, &self));
+                }
+                list.push(entry);
+            }
+            Ok(list)
+        }
+    }
+
+    deserializer.deserialize_seq(ShortList::<T, MAX>(PhantomData))
 }

@@ -182,6 +182,7 @@ pub enum UndeliveredReason {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServers {
     /// Empty where the operator configured none.
+    #[serde(deserialize_with = "codec::short_list::<_, _, ICE_SERVERS_MAX>")]
     pub servers: Vec<IceServer>,
     /// How long the credentials live.
     pub lifetime_s: u32,
@@ -191,6 +192,7 @@ pub struct IceServers {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServer {
     /// `stun:` and `turn:` URLs (RFC 7064, RFC 7065).
+    #[serde(deserialize_with = "codec::short_list::<_, _, ICE_URLS_MAX>")]
     pub urls: Vec<String>,
     /// TURN user name; empty for STUN.
     pub username: String,

@@ -200,3 +200,17 @@ fn credentials_do_not_show_in_debug_output() {
     };
     assert_eq!(format!("{server:?}"), r#"IceServer { urls: ["turn:relay.example"], .. }"#);
 }
+
+#[test]
+fn a_list_of_ice_servers_is_refused_at_the_first_one_too_many() {
+    let message = |servers: u8| {
+        // Each without URLs, name and password; the lifetime last.
+        let payload = [&[servers][..], &vec![0; 3 * usize::from(servers)], &[0]].concat();
+        [&[0x41, 0, u8::try_from(payload.len()).unwrap()][..], &payload].concat()
+    };
+    let most = u8::try_from(ICE_SERVERS_MAX).unwrap();
+    assert!(matches!(ToDevice::decode(&message(most)), Ok(Some(ToDevice::IceServers(_)))));
+    for too_many in [most + 1, 80] {
+        assert!(matches!(ToDevice::decode(&message(too_many)), Err(ProtocolError::Payload(_))), "{too_many}");
+    }
+}
