@@ -56,12 +56,21 @@ impl<'de> Deserialize<'de> for Bus {
     }
 }
 
+impl Signaling {
+    /// All servers, the first one first.
+    pub fn urls(&self) -> Vec<String> {
+        self.url.iter().chain(&self.other_urls).cloned().collect()
+    }
+}
+
 /// The connection to the signaling server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signaling {
     /// `wss://host[:port]/`. Without it the daemon talks to nobody new.
     pub url: Option<String>,
+    /// More servers that share their devices with that one; tried in turn when a connection fails.
+    pub other_urls: Vec<String>,
     /// Allow `ws://` to another machine.
     pub allow_plain: bool,
 }

@@ -25,8 +25,8 @@ pub(crate) type Rng<'a> = &'a mut dyn CryptoRng;
 /// What the configuration says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// The signaling server's URL, as it stands in invites.
-    pub signaling_url: String,
+    /// The URLs of the signaling servers that this device uses, of which the first stands in invites.
+    pub signaling_urls: Vec<String>,
     /// Use no direct path, so that no peer sees this device's address.
     pub relay_only: bool,
 }

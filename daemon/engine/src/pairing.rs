@@ -101,7 +101,7 @@ impl Engine {
             card: self.identity.card().clone(),
             secret: InviteSecret::from_bytes(*secret),
             expires_utc_s: expires_utc_ms / 1_000,
-            url: self.settings.signaling_url.clone(),
+            url: self.settings.signaling_urls.first().cloned().unwrap_or_default(),
             name: self.profile.display_name.clone(),
         };
         let keys = invite.secret.keys();
@@ -147,7 +147,7 @@ impl Engine {
         if self.is_blocked(peer) {
             return Err(RequestError::Blocked);
         }
-        if invite.url != self.settings.signaling_url && !other_server {
+        if !self.settings.signaling_urls.contains(&invite.url) && !other_server {
             return Err(RequestError::OtherServer(invite.url));
         }
         if now.clock_trusted && invite.expires_utc_s.saturating_mul(1_000) < now.utc_ms {

@@ -99,10 +99,8 @@ pub(super) async fn run(
     let (server, signals) = connect(settings, &identity);
     let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
     let (loaded_in, loaded) = mpsc::channel(LOADS_MAX);
-    let engine_settings = kith_engine::Settings {
-        signaling_url: settings.signaling.url.clone().unwrap_or_default(),
-        relay_only: settings.link.relay_only,
-    };
+    let engine_settings =
+        kith_engine::Settings { signaling_urls: settings.signaling.urls(), relay_only: settings.link.relay_only };
     let engine = Engine::new(identity, engine_settings, stored);
     let (ends_in, ends) = mpsc::channel(1);
     let mut inputs = Inputs { loaded, links: link_reports, signals, ends };
@@ -211,12 +209,12 @@ fn connect(
     settings: &Settings,
     identity: &Arc<kith_crypto::identity::Identity>,
 ) -> (Option<signaling::Client>, Option<mpsc::Receiver<Signal>>) {
-    let Some(url) = &settings.signaling.url else {
+    if settings.signaling.url.is_none() {
         warn!("no signaling server is configured: set signaling.url in /etc/kith/kithd.toml");
         return (None, None);
-    };
+    }
     let settings = signaling::Settings {
-        url: url.clone(),
+        urls: settings.signaling.urls(),
         allow_plain: settings.signaling.allow_plain,
         instance: settings.instance,
     };

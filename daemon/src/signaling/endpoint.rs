@@ -1,5 +1,6 @@
 //! The configured URL, taken apart once.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use kith_signal_protocol::PATH;
@@ -37,6 +38,38 @@ pub(super) struct Endpoint {
     pub(super) server_name: String,
     /// What the WebSocket request is for.
     pub(super) request: String,
+}
+
+/// The servers of the configuration, of which one has its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Endpoints {
+    current: Endpoint,
+    others: VecDeque<Endpoint>,
+}
+
+impl Endpoints {
+    pub(super) fn parse(urls: &[String]) -> Result<Self, EndpointError> {
+        let mut others = urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<VecDeque<_>, _>>()?;
+        let current = others.pop_front().ok_or_else(|| EndpointError::Form(String::new()))?;
+        Ok(Self { current, others })
+    }
+
+    /// Refuses clear text on a network.
+    pub(super) fn permit(&self, allow_plain: bool) -> Result<(), EndpointError> {
+        self.others.iter().chain([&self.current]).try_for_each(|endpoint| endpoint.permit(allow_plain))
+    }
+
+    /// The one that has its turn.
+    pub(super) fn current(&self) -> &Endpoint {
+        &self.current
+    }
+
+    /// The next one's turn has come.
+    pub(super) fn advance(&mut self) {
+        if let Some(next) = self.others.pop_front() {
+            self.others.push_back(std::mem::replace(&mut self.current, next));
+        }
+    }
 }
 
 /// The server name that a login signs (docs/protocol.md §3.2): host, and `:port` if the URL names one, in
@@ -82,8 +115,7 @@ impl Endpoint {
         })
     }
 
-    /// Refuses clear text on a network.
-    pub(super) fn permit(&self, allow_plain: bool) -> Result<(), EndpointError> {
+    fn permit(&self, allow_plain: bool) -> Result<(), EndpointError> {
         if self.is_tls || allow_plain || self.names_loopback() {
             Ok(())
         } else {

@@ -34,7 +34,7 @@ pub use endpoint::{EndpointError, server_name};
 pub use session::Trouble;
 
 use backoff::Backoff;
-use endpoint::Endpoint;
+use endpoint::Endpoints;
 use session::{Queued, Task, Timing};
 
 /// Events that wait for the loop: a full roster coming online, in part; the socket holds the rest.
@@ -43,11 +43,12 @@ const EVENTS_MAX: usize = 256;
 /// Messages that wait for the socket: offers and candidates to every contact that comes online.
 const QUEUE_MAX: usize = 256;
 
-/// How to reach the server.
+/// How to reach the servers.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `wss://host[:port][/path]`, or `ws://…` on loopback.
-    pub url: String,
+    /// Servers that share their devices, at least one, as `wss://host[:port][/path]`, or `ws://…` on loopback. When
+    /// a connection fails, the next one's turn has come.
+    pub urls: Vec<String>,
     /// Whether `ws` may leave this device.
     pub allow_plain: bool,
     /// Random, made at each start of the daemon: it tells this run from another with the same identity.
@@ -84,7 +85,7 @@ impl Client {
 /// Starts the task on the running runtime.
 ///
 /// # Errors
-/// The URL cannot be used, or would carry signaling in clear text over a network.
+/// A URL cannot be used, or would carry signaling in clear text over a network.
 pub fn spawn(settings: Settings, identity: Arc<Identity>) -> Result<(Client, mpsc::Receiver<Signal>), EndpointError> {
     spawn_with(settings, identity, Timing::default(), None)
 }
@@ -96,15 +97,15 @@ fn spawn_with(
     timing: Timing,
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> Result<(Client, mpsc::Receiver<Signal>), EndpointError> {
-    let endpoint = Endpoint::parse(&settings.url)?;
-    endpoint.permit(settings.allow_plain)?;
+    let endpoints = Endpoints::parse(&settings.urls)?;
+    endpoints.permit(settings.allow_plain)?;
     let (queue, queued) = mpsc::channel(QUEUE_MAX);
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let (trouble_sender, trouble) = watch::channel(None);
     let (stop, stopped) = oneshot::channel::<()>();
     let online = Arc::new(AtomicU64::new(0));
     let task = Task {
-        endpoint,
+        endpoints,
         identity,
         instance: settings.instance,
         timing,

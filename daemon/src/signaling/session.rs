@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 use super::backoff::{Backoff, Pause};
 use super::connect::{ConnectError, Socket, connect};
-use super::endpoint::Endpoint;
+use super::endpoint::Endpoints;
 use super::map;
 use super::pace::Pace;
 
@@ -107,7 +107,7 @@ impl<T: Into<Trouble>> From<T> for End {
 
 /// Everything that the task owns.
 pub(super) struct Task {
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoints: Endpoints,
     pub(super) identity: Arc<Identity>,
     pub(super) instance: Instance,
     pub(super) timing: Timing,
@@ -128,6 +128,7 @@ impl Task {
                 return;
             };
             self.tell(trouble);
+            self.endpoints.advance();
             let Ok(random) = getrandom::u64() else {
                 self.tell(Trouble::Random);
                 return;
@@ -177,7 +178,7 @@ impl Task {
 
     /// Connects and logs in.
     async fn open(&mut self) -> Result<(Socket, Welcome), End> {
-        let mut socket = connect(&self.endpoint, &mut self.tls).await?;
+        let mut socket = connect(self.endpoints.current(), &mut self.tls).await?;
         let challenge = match hear(&mut socket).await? {
             ToDevice::Challenge(challenge) => challenge,
             ToDevice::Goodbye(goodbye) => return Err(refused(goodbye)),
@@ -197,7 +198,7 @@ impl Task {
     }
 
     fn login(&self, challenge: &Challenge) -> ToServer {
-        let signed = LoginChallenge { server_name: &self.endpoint.server_name, nonce: &challenge.nonce };
+        let signed = LoginChallenge { server_name: &self.endpoints.current().server_name, nonce: &challenge.nonce };
         ToServer::Login(Box::new(Login {
             version: Version::OWN,
             card: self.identity.card().clone(),

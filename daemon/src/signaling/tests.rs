@@ -26,7 +26,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 use super::connect::trust;
 use super::session::{Timing, Trouble};
-use super::{Client, ConnectError, Settings, spawn, spawn_with};
+use super::{Client, ConnectError, EndpointError, Settings, spawn, spawn_with};
 
 /// Longer than anything takes on the slowest machine; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +69,7 @@ fn identity(seed: u8) -> Arc<Identity> {
 }
 
 fn settings(url: String, instance: u8) -> Settings {
-    Settings { url, allow_plain: false, instance: [instance; 16] }
+    Settings { urls: vec![url], allow_plain: false, instance: [instance; 16] }
 }
 
 fn client(url: String, seed: u8) -> (Client, mpsc::Receiver<Signal>) {
@@ -85,6 +85,13 @@ async fn connected(events: &mut mpsc::Receiver<Signal>) {
         Signal::Connected(notice) => assert_eq!(notice.mode, LoggingMode::Disabled),
         other => panic!("{other:?}"),
     }
+}
+
+/// Two addresses of which nothing listens on the first.
+async fn dead_and(server: &Running) -> Settings {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let urls = vec![format!("ws://{dead}"), server.url()];
+    Settings { urls, ..settings(String::new(), 0) }
 }
 
 /// What the client says is wrong, once it does.
@@ -121,6 +128,28 @@ async fn two_devices_find_each_other_and_pass_payloads() {
     drop(b);
     assert_eq!(next(&mut a_events).await, Signal::Presence { peer: b_id, online: false });
     assert_eq!(b_events.recv().await, None);
+}
+
+#[tokio::test]
+async fn when_a_server_cannot_be_reached_or_goes_away_the_next_one_has_its_turn() {
+    let (first, second) = (serve("127.0.0.1:0", "").await, serve("127.0.0.1:0", "").await);
+    let mut settings = dead_and(&first).await;
+    settings.urls.push(second.url());
+    let (_client, mut events) = spawn(settings, identity(1)).unwrap();
+    connected(&mut events).await;
+    first.stop().await;
+    while next(&mut events).await != Signal::Disconnected {}
+    connected(&mut events).await;
+}
+
+#[tokio::test]
+async fn each_of_several_servers_has_to_be_one_that_may_be_used() {
+    let server = serve("127.0.0.1:0", "").await;
+    let mut settings = dead_and(&server).await;
+    settings.urls.push("ws://198.51.100.1".to_owned());
+    assert!(matches!(spawn(settings.clone(), identity(1)), Err(EndpointError::Plain(_))));
+    settings.urls.clear();
+    assert!(matches!(spawn(settings, identity(1)), Err(EndpointError::Form(_))));
 }
 
 #[tokio::test]

@@ -95,7 +95,8 @@ impl HostilePeer {
     pub(crate) async fn online(url: &str, seed: u64, victim: &Card) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let identity = Arc::new(Identity::generate(&mut rng));
-        let settings = signaling::Settings { url: url.to_owned(), allow_plain: false, instance: [seed as u8; 16] };
+        let settings =
+            signaling::Settings { urls: vec![url.to_owned()], allow_plain: false, instance: [seed as u8; 16] };
         let (client, mut signals) = signaling::spawn(settings, identity.clone()).unwrap();
         let connected = timeout(PATIENCE, signals.recv()).await.unwrap();
         assert!(matches!(connected, Some(Signal::Connected(_))), "{connected:?}");

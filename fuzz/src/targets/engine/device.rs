@@ -61,7 +61,7 @@ impl Device {
         };
         let contacts = if relation == Relation::Contact { vec![contact(mode & RESTORED != 0)] } else { Vec::new() };
         let profile = ProfileRecord { display_name: "Anna".to_owned(), incarnation: Incarnation([1; 16]) };
-        let settings = Settings { signaling_url: URL.to_owned(), relay_only: false };
+        let settings = Settings { signaling_urls: vec![URL.to_owned()], relay_only: false };
         let stored = StoredState { profile, contacts, inbox_seq: 0 };
         let mut device = Self {
             engine: Engine::new(known::anna(), settings, stored),

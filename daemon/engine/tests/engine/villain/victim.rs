@@ -47,7 +47,7 @@ impl Victim {
         for card in contacts {
             disk.commit(&[Op::PutContact(contact(card))]).unwrap();
         }
-        let settings = Settings { signaling_url: "wss://signal.example/".to_owned(), relay_only: false };
+        let settings = Settings { signaling_urls: vec!["wss://signal.example/".to_owned()], relay_only: false };
         let mut victim = Self {
             id: identity.client_id(),
             card: identity.card().clone(),

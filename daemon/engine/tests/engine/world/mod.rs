@@ -247,7 +247,7 @@ impl World {
     pub(crate) fn start(&mut self, index: usize) {
         let device = &mut self.devices[index];
         assert!(device.engine.is_none(), "it runs already");
-        let settings = Settings { signaling_url: "wss://signal.example/".to_owned(), relay_only: false };
+        let settings = Settings { signaling_urls: vec!["wss://signal.example/".to_owned()], relay_only: false };
         device.engine = Some(Engine::new(device.identity.clone(), settings, device.disk.state()));
         let run = device.run;
         self.drain(index);
