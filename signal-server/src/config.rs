@@ -2,6 +2,7 @@
 //!
 //! `kith-signal.example.toml` documents every key. A key that is not known is an error.
 
+mod bus;
 mod limits;
 mod logging;
 mod transport;
@@ -15,10 +16,12 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::access_log;
+use crate::bus as other_servers;
 use crate::ice::{Ice, LabelKey, Turn, TurnSecret};
 use crate::limits::Limits;
 use crate::proxy::Proxies;
 use crate::tls;
+use bus::Bus;
 use limits::LimitsTable;
 use logging::LoggingTable;
 use transport::{OperationsTable, ProxyTable, TlsTable};
@@ -94,6 +97,8 @@ pub struct Config {
     pub tls: Option<tls::Paths>,
     /// The proxies that are believed.
     pub proxies: Option<Proxies>,
+    /// The way to other servers, if there are any.
+    pub bus: Option<other_servers::Settings>,
     /// Health, readiness and metrics are told here, on loopback.
     pub operations: Option<SocketAddr>,
     /// Seconds between saying that it is not ready and the goodbyes.
@@ -120,6 +125,10 @@ struct File {
     allow_plain: bool,
     #[serde(default = "connections_default")]
     connections_max: u32,
+    #[serde(default)]
+    bus: Bus,
+    bus_secret_file: Option<PathBuf>,
+    bus_secret_credential: Option<String>,
     tls: Option<TlsTable>,
     proxy: Option<ProxyTable>,
     #[serde(default)]
@@ -194,6 +203,7 @@ impl Config {
         check_urls("ice.stun", &file.ice.stun, &["stun:", "stuns:"])?;
         check_urls("ice.turn", &file.ice.turn, &["turn:", "turns:"])?;
         let (notice, access_log) = file.logging.check(folders.logs.as_deref())?;
+        let credentials = folders.credentials.as_deref();
         let config = Self {
             listen: file.listen,
             server_names: server_names(file.server_names)?,
@@ -201,12 +211,13 @@ impl Config {
             allow_plain: file.allow_plain,
             tls: file.tls.map(TlsTable::check).transpose()?,
             proxies: file.proxy.map(ProxyTable::check).transpose()?,
+            bus: file.bus.check(file.bus_secret_file.as_deref(), file.bus_secret_credential.as_deref(), credentials)?,
             operations: file.operations.listen()?,
             drain_s: file.operations.drain_s()?,
             limits: file.limits.check()?,
             notice,
             access_log,
-            turn_secret: secret_path(&file.ice, folders.credentials.as_deref())?,
+            turn_secret: turn_secret_path(&file.ice, credentials)?,
             stun: file.ice.stun,
             turn: file.ice.turn,
             lifetime_s: file.ice.lifetime_s,
@@ -236,9 +247,23 @@ impl Config {
     pub fn ice(&self, label_key: LabelKey) -> Result<Ice, ConfigError> {
         let turn = match &self.turn_secret {
             None => None,
-            Some(path) => Some(Turn { urls: self.turn.clone(), secret: read_secret(path)? }),
+            Some(path) => {
+                let secret = TurnSecret::new(read_secret(path)?.trim_ascii_end());
+                let problem = || value(TURN_SECRET.file, format!("{} is empty", path.display()));
+                Some(Turn { urls: self.turn.clone(), secret: secret.ok_or_else(problem)? })
+            }
         };
         Ok(Ice::new(self.stun.clone(), turn, self.lifetime_s, label_key))
+    }
+
+    /// Reads the secret that all servers on the bus share, if there is a bus.
+    pub(crate) fn bus_secret(&self) -> Result<Option<other_servers::Secret>, ConfigError> {
+        let Some(other_servers::Settings { secret: path, .. }) = &self.bus else {
+            return Ok(None);
+        };
+        let secret = other_servers::Secret::new(read_secret(path)?.trim_ascii_end());
+        let problem = || value("bus_secret_file", format!("{} has less than 16 bytes", path.display()));
+        secret.ok_or_else(problem).map(Some)
     }
 }
 
@@ -288,38 +313,47 @@ fn server_names(names: Vec<String>) -> Result<Vec<String>, ConfigError> {
     Ok(names.iter().map(|name| name.to_ascii_lowercase()).collect())
 }
 
-fn secret_path(ice: &IceTable, credentials: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
-    let key = "ice.turn_secret_file";
-    let path = match (&ice.turn_secret_file, &ice.turn_secret_credential) {
-        (Some(_), Some(_)) => {
-            return Err(value(key, "set either this or turn_secret_credential, not both"));
-        }
-        (Some(path), None) if path.is_absolute() => Some(path.clone()),
-        (Some(_), None) => return Err(value(key, "the path must be absolute")),
-        (None, Some(name)) => {
-            let key = "ice.turn_secret_credential";
-            if name.is_empty() || name.starts_with('.') || name.contains('/') {
-                return Err(value(key, "a credential's name has no path"));
-            }
-            let folder = credentials
-                .ok_or_else(|| value(key, "there are no credentials; run under systemd with LoadCredential="))?;
-            Some(folder.join(name))
-        }
-        (None, None) => None,
-    };
-    match (ice.turn.is_empty(), path) {
-        (false, None) => Err(value(key, "ice.turn needs a secret shared with the TURN server")),
+/// The two ways to name a secret.
+struct Keys {
+    file: &'static str,
+    credential: &'static str,
+}
+
+const TURN_SECRET: Keys = Keys { file: "ice.turn_secret_file", credential: "ice.turn_secret_credential" };
+
+fn turn_secret_path(ice: &IceTable, credentials: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
+    let (file, credential) = (ice.turn_secret_file.as_deref(), ice.turn_secret_credential.as_deref());
+    match (ice.turn.is_empty(), secret_path(&TURN_SECRET, file, credential, credentials)?) {
+        (false, None) => Err(value(TURN_SECRET.file, "ice.turn needs a secret shared with the TURN server")),
         (true, Some(_)) => Err(value("ice.turn", "a secret is set, but no TURN URL")),
         (_, path) => Ok(path),
     }
 }
 
-fn read_secret(path: &Path) -> Result<TurnSecret, ConfigError> {
-    let bytes = std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    TurnSecret::new(bytes.trim_ascii_end())
-        .ok_or_else(|| value("ice.turn_secret_file", format!("{} is empty", path.display())))
+fn secret_path(
+    keys: &Keys,
+    file: Option<&Path>,
+    credential: Option<&str>,
+    credentials: Option<&Path>,
+) -> Result<Option<PathBuf>, ConfigError> {
+    match (file, credential) {
+        (Some(_), Some(_)) => Err(value(keys.file, format!("set either this or {}, not both", keys.credential))),
+        (Some(path), None) if path.is_absolute() => Ok(Some(path.to_owned())),
+        (Some(_), None) => Err(value(keys.file, "the path must be absolute")),
+        (None, Some(name)) => {
+            if name.is_empty() || name.starts_with('.') || name.contains('/') {
+                return Err(value(keys.credential, "a credential's name has no path"));
+            }
+            let problem = || value(keys.credential, "there are no credentials; run under systemd with LoadCredential=");
+            Ok(Some(credentials.ok_or_else(problem)?.join(name)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
+    let read = std::fs::read(path).map(Zeroizing::new);
+    read.map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -10,10 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use kith_crypto::identity::{ClientId, LoginChallenge, verify_login};
 use kith_signal_protocol::{Goodbye, GoodbyeReason, Instance, Login, ToDevice, ToServer};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::access_log::{AccessLog, Event, Network, PeerAddress};
+use crate::bus::Order;
 use crate::config::Config;
 use crate::frames::Kind;
 use crate::ice::{Ice, LabelKey};
@@ -22,6 +24,7 @@ use crate::limits::Limits;
 use crate::metrics::{Gauges, Metrics};
 use crate::outbox::Outbox;
 use crate::proxy::Proxies;
+use crate::registry::words::{NodeId, Word};
 use crate::registry::{Accepted, ConnectionId, Output, Registry, SHUTTING_DOWN};
 use crate::server::{Deadlines, ServerError};
 use crate::tls::Tls;
@@ -40,6 +43,7 @@ pub(crate) struct Hub {
     label_key: LabelKey,
     started: Instant,
     is_ready: AtomicBool,
+    has_bus: bool,
     addresses: Ledger<Network>,
     devices: Ledger<ClientId>,
     in_force: Mutex<Arc<InForce>>,
@@ -63,6 +67,8 @@ struct State {
     outboxes: BTreeMap<ConnectionId, Arc<Outbox>>,
     next: u64,
     is_stopping: bool,
+    /// The way to other servers, while there is one.
+    bus: Option<mpsc::Sender<Order>>,
 }
 
 impl InForce {
@@ -90,7 +96,7 @@ impl Hub {
         deadlines: Deadlines,
     ) -> Result<Self, ServerError> {
         let registry = Registry::new(config.notice.clone());
-        let state = State { registry, outboxes: BTreeMap::new(), next: 0, is_stopping: false };
+        let state = State { registry, outboxes: BTreeMap::new(), next: 0, is_stopping: false, bus: None };
         let in_force = InForce::load(config, address, &label_key)?;
         Ok(Self {
             deadlines,
@@ -100,6 +106,7 @@ impl Hub {
             label_key,
             started: Instant::now(),
             is_ready: AtomicBool::new(true),
+            has_bus: config.bus.is_some(),
             addresses: Ledger::new(),
             devices: Ledger::new(),
             in_force: Mutex::new(Arc::new(in_force)),
@@ -214,10 +221,60 @@ impl Hub {
         self.perform(&mut state);
     }
 
+    /// Other servers can be reached by `orders`; to them this one is `own`.
+    pub(crate) fn linked(&self, own: NodeId, orders: mpsc::Sender<Order>) {
+        let mut state = self.lock();
+        state.bus = Some(orders);
+        state.registry.handle_linked(own);
+        self.perform(&mut state);
+    }
+
+    /// They can no longer.
+    pub(crate) fn unlinked(&self) {
+        let mut state = self.lock();
+        state.bus = None;
+        state.registry.handle_unlinked();
+        self.perform(&mut state);
+    }
+
+    /// The bus has nothing to do: gives it something of what the others do not know yet.
+    pub(crate) fn announce(&self) {
+        let mut state = self.lock();
+        state.registry.handle_room();
+        self.perform(&mut state);
+    }
+
+    /// Another server has said something.
+    pub(crate) fn heard(&self, from: NodeId, word: Word) {
+        let mut state = self.lock();
+        state.registry.handle_word(from, word);
+        self.perform(&mut state);
+    }
+
+    /// Nobody has heard the question with this number.
+    pub(crate) fn unheard(&self, number: u64) {
+        let mut state = self.lock();
+        state.registry.handle_unheard(number);
+        self.perform(&mut state);
+    }
+
+    /// Some time has passed, always the same.
+    pub(crate) fn tick(&self) {
+        let mut state = self.lock();
+        state.registry.handle_tick();
+        self.perform(&mut state);
+    }
+
+    /// Whether there should be other servers, and none can be reached.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.has_bus && self.lock().bus.is_none()
+    }
+
     /// The server stops: says so to everybody, and to each when to come back.
     pub(crate) fn stop(&self) {
         let mut state = self.lock();
         state.is_stopping = true;
+        state.bus = None;
         let spread_s = 1 + u32::try_from(state.registry.online()).unwrap_or(u32::MAX) / RETURNS_PER_S;
         state.registry.handle_shutdown(|| jitter_s(spread_s));
         self.perform(&mut state);
@@ -236,6 +293,7 @@ impl Hub {
             rooms: state.registry.rooms(),
             invites: state.registry.invites(),
             is_ready: self.is_ready(),
+            is_linked: state.bus.is_some(),
         };
         drop(state);
         self.metrics.text(gauges)
@@ -265,6 +323,9 @@ impl Hub {
                         close(outbox, goodbye);
                     }
                 }
+                Output::Listen(address) => order(state, Order::Listen(address)),
+                Output::Ignore(address) => order(state, Order::Ignore(address)),
+                Output::Say { to, word, asked } => order(state, Order::Say { to, word, asked }),
             }
         }
     }
@@ -310,6 +371,13 @@ pub(crate) fn push(outbox: &Outbox, message: &ToDevice) {
 fn send(state: &State, to: ConnectionId, message: &ToDevice) {
     if let Some(outbox) = state.outboxes.get(&to) {
         push(outbox, message);
+    }
+}
+
+/// Gives the bus something to do. Where it has no room, it is hung up on: it begins anew, and all is said again.
+fn order(state: &mut State, order: Order) {
+    if state.bus.as_ref().is_some_and(|bus| bus.try_send(order).is_err()) {
+        state.bus = None;
     }
 }
 

@@ -10,6 +10,7 @@
 //! - A payload passes between mutual watchers, inside a room, or by an open invite; it is never kept.
 //! - Every queue, buffer and wait of a connection is bounded, and so is what one device and one address
 //!   may use; what one connection does ends at most itself.
+//! - What servers say to each other on the [`bus`] is sealed; a server without a bus serves its own devices.
 //! - Addresses and client ids are written by [`access_log`] alone, as the mode that devices are shown
 //!   says; an address that may not be written cannot be printed.
 //!
@@ -17,6 +18,7 @@
 
 pub mod access_log;
 mod budget;
+pub mod bus;
 pub mod config;
 mod connection;
 mod frames;

@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     pub(crate) overflows: Counter,
     /// Connections that were not read from for a while: over their rate.
     pub(crate) throttled: Counter,
+    /// Messages on the bus that no server with the same secret has sent.
+    pub(crate) bus_refused: Counter,
 }
 
 /// The labels of each counter of one name.
@@ -54,6 +56,7 @@ pub(crate) struct Gauges {
     pub(crate) rooms: usize,
     pub(crate) invites: usize,
     pub(crate) is_ready: bool,
+    pub(crate) is_linked: bool,
 }
 
 impl Metrics {
@@ -66,12 +69,13 @@ impl Metrics {
             ("rooms", "Rooms that a device is in.", now.rooms),
             ("invites_open", "Open invites.", now.invites),
             ("ready", "Whether new devices are welcome.", usize::from(now.is_ready)),
+            ("bus_connected", "Whether other servers can be reached.", usize::from(now.is_linked)),
         ];
         for (name, help, value) in gauges {
             metric(&mut text, name, "gauge", help);
             let _ = writeln!(text, "kith_signal_{name} {value}");
         }
-        let counters: [(&str, &str, Series<'_>); 8] = [
+        let counters: [(&str, &str, Series<'_>); 9] = [
             ("connections_accepted_total", "Connections that were served.", &[("", &self.connections)]),
             (
                 "connections_refused_total",
@@ -93,6 +97,7 @@ impl Metrics {
             ("undelivered_total", "Payloads that went nowhere.", &[("", &self.undelivered)]),
             ("overflows_total", "Connections that read too slowly.", &[("", &self.overflows)]),
             ("throttled_total", "Times that a connection was over its rate.", &[("", &self.throttled)]),
+            ("bus_refused_total", "Messages on the bus that do not open.", &[("", &self.bus_refused)]),
         ];
         for (name, help, series) in counters {
             metric(&mut text, name, "counter", help);
@@ -118,7 +123,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.relayed.add();
         metrics.relayed.add();
-        let text = metrics.text(Gauges { connections: 3, online: 2, rooms: 0, invites: 1, is_ready: true });
+        let text =
+            metrics.text(Gauges { connections: 3, online: 2, rooms: 0, invites: 1, is_ready: true, is_linked: false });
         assert!(text.contains("# TYPE kith_signal_relayed_total counter\nkith_signal_relayed_total 2\n"), "{text}");
         assert!(text.contains("# TYPE kith_signal_ready gauge\nkith_signal_ready 1\n"), "{text}");
         for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -2,19 +2,30 @@
 //!
 //! Inputs are the `handle_…` methods, outputs come from [`Registry::poll_output`]; drain it after
 //! every input. The same inputs give the same outputs.
+//!
+//! With other servers it shares a bus, or not: [`words`] are what they say to each other, and `shared` what that
+//! does. Alone, nothing of it is used.
+
+pub mod words;
+
+mod others;
+mod relay;
+mod rooms;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kith_crypto::identity::ClientId;
 use kith_crypto::version::Version;
-use kith_signal_protocol::limits::{INVITES_MAX, RELAY_BYTES_MAX, ROOMS_MAX, WATCHED_MAX};
+use kith_signal_protocol::limits::{INVITES_MAX, ROOMS_MAX, WATCHED_MAX};
 use kith_signal_protocol::{
-    Goodbye, GoodbyeReason, Instance, Notice, Presence, Relay, Relayed, RoomPresence, ToDevice, ToServer, Token,
-    Undelivered, UndeliveredReason, Via, Watch, Welcome,
+    Goodbye, GoodbyeReason, Instance, Notice, Presence, RoomPresence, ToDevice, ToServer, Token, Watch, Welcome,
 };
 
-/// Devices that may use one invite: its holder allows five attempts, and some come in vain.
-const INVITE_USERS_MAX: usize = 16;
+use others::{Asked, Others};
+use rooms::{Entered, Rooms};
+use shared::Link;
+use words::{Address, Pair, Word};
 
 /// After this a refused second instance tries again: the first has been probed by then, and
 /// dropped if it was only the trace of a power cut.
@@ -63,6 +74,19 @@ pub enum Output {
         /// The last words; `None` where the bytes were no message.
         goodbye: Option<Goodbye>,
     },
+    /// Hear what other servers say to this address.
+    Listen(Address),
+    /// No longer.
+    Ignore(Address),
+    /// Say something to other servers.
+    Say {
+        /// To which of them.
+        to: Address,
+        /// What.
+        word: Word,
+        /// The number to come back with if nobody hears it.
+        asked: Option<u64>,
+    },
 }
 
 /// Whether a login was accepted.
@@ -83,6 +107,16 @@ struct Device {
     invites: BTreeSet<Token>,
     /// The other instance that its owner was last told of, so that one stray device is told once.
     intruder: Option<Instance>,
+    standing: Standing,
+}
+
+/// Whether a login stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Other servers have been asked whether they object.
+    Claiming,
+    /// Since this tick.
+    Welcome(u64),
 }
 
 /// An open invite.
@@ -99,6 +133,11 @@ pub struct Registry {
     connections: BTreeMap<ConnectionId, ClientId>,
     rooms: Rooms,
     invites: BTreeMap<Token, Invite>,
+    others: Others,
+    /// The connection to other servers, while there is one.
+    link: Option<Link>,
+    /// How often [`handle_tick`](Self::handle_tick) was called.
+    ticks: u64,
     outputs: VecDeque<Output>,
 }
 
@@ -112,6 +151,9 @@ impl Registry {
             connections: BTreeMap::new(),
             rooms: Rooms::default(),
             invites: BTreeMap::new(),
+            others: Others::default(),
+            link: None,
+            ticks: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -141,16 +183,15 @@ impl Registry {
 
     /// A device has proved who it is.
     pub fn handle_login(&mut self, connection: ConnectionId, id: ClientId, instance: Instance) -> Accepted {
-        if let Some(first) = self.devices.get_mut(&id) {
+        if let Some(first) = self.devices.get(&id) {
             if first.instance != instance {
-                let known = first.intruder.replace(instance) == Some(instance);
-                let first = first.connection;
-                self.refuse_second(connection, first, known);
+                let is_known = self.tell_intruder(id, instance);
+                self.close_in_use(connection, is_known);
                 return Accepted::No;
             }
             let stale = first.connection;
             self.forget(stale);
-            self.close(stale, GoodbyeReason::Replaced, "the same device has connected again", 0);
+            self.close_replaced(stale);
         }
         let device = Device {
             connection,
@@ -159,12 +200,32 @@ impl Registry {
             rooms: BTreeSet::new(),
             invites: BTreeSet::new(),
             intruder: None,
+            standing: Standing::Claiming,
         };
         self.devices.insert(id, device);
         self.connections.insert(connection, id);
+        if self.link.is_some() {
+            self.claim(connection);
+        } else {
+            self.welcome(connection);
+        }
+        Accepted::Yes
+    }
+
+    /// From now on the login stands.
+    fn welcome(&mut self, connection: ConnectionId) {
+        let Some(&id) = self.connections.get(&connection) else {
+            return;
+        };
+        let claiming = self.devices.get_mut(&id).filter(|device| device.standing == Standing::Claiming);
+        let Some(device) = claiming else { return };
+        device.standing = Standing::Welcome(self.ticks);
         let welcome = Welcome { version: Version::OWN, notice: self.notice.clone() };
         self.send(connection, ToDevice::Welcome(welcome));
-        Accepted::Yes
+        // What was seen of it at another server ends with its being here.
+        for pair in self.others.lose_device(id) {
+            self.tell_gone(pair);
+        }
     }
 
     /// A message has come from a device that is logged in; from any other it is ignored.
@@ -172,6 +233,9 @@ impl Registry {
         let Some(&id) = self.connections.get(&connection) else {
             return;
         };
+        if self.here(&id).is_none() {
+            return;
+        }
         match message {
             ToServer::Login(_) => {
                 // Out of order (docs/protocol.md §3.3).
@@ -200,9 +264,10 @@ impl Registry {
         if notice == self.notice {
             return;
         }
-        for connection in self.connections.keys() {
+        // Those that are not welcome yet will be told then.
+        for device in self.devices.values().filter(|device| device.standing != Standing::Claiming) {
             let message = ToDevice::Notice(notice.clone());
-            self.outputs.push_back(Output::Send { to: *connection, message });
+            self.outputs.push_back(Output::Send { to: device.connection, message });
         }
         self.notice = notice;
     }
@@ -215,16 +280,28 @@ impl Registry {
         self.devices.clear();
         self.rooms = Rooms::default();
         self.invites.clear();
+        self.others = Others::default();
+        self.link = None;
     }
 
-    fn refuse_second(&mut self, second: ConnectionId, first: ConnectionId, known: bool) {
-        if !known {
-            self.send(first, ToDevice::Intruder);
+    /// A device whose login here stands.
+    fn here(&self, id: &ClientId) -> Option<&Device> {
+        self.devices.get(id).filter(|device| device.standing != Standing::Claiming)
+    }
+
+    /// Tells a device of another instance that wants its place, once of each, and finds out if it still lives;
+    /// true if it knew.
+    fn tell_intruder(&mut self, id: ClientId, instance: Instance) -> bool {
+        let Some(first) = self.devices.get_mut(&id).filter(|first| first.standing != Standing::Claiming) else {
+            return false;
+        };
+        let is_known = first.intruder.replace(instance) == Some(instance);
+        let to = first.connection;
+        if !is_known {
+            self.send(to, ToDevice::Intruder);
         }
-        self.outputs.push_back(Output::Probe(first));
-        let retry_after_s = if known { LATER_REFUSAL_S } else { FIRST_REFUSAL_S };
-        let text = "another running device uses this identity";
-        self.close(second, GoodbyeReason::IdentityInUse, text, retry_after_s);
+        self.outputs.push_back(Output::Probe(to));
+        is_known
     }
 
     fn watch(&mut self, id: ClientId, watch: &Watch) {
@@ -232,12 +309,8 @@ impl Registry {
             let Some(device) = self.devices.get_mut(&id) else {
                 return;
             };
-            if device.watches.remove(peer)
-                && let Some(other) = self.devices.get(peer)
-                && other.watches.contains(&id)
-            {
-                let to = other.connection;
-                self.send(to, presence(id, false));
+            if device.watches.remove(peer) {
+                self.tell_unwatched(Pair { watcher: id, watched: *peer });
             }
         }
         for &peer in &watch.add {
@@ -254,13 +327,29 @@ impl Registry {
                 self.close(own, GoodbyeReason::TooMany, "too many contacts are watched", 0);
                 return;
             }
-            if let Some(other) = self.devices.get(&peer)
-                && other.watches.contains(&id)
-            {
-                let to = other.connection;
-                self.send(own, presence(peer, true));
-                self.send(to, presence(id, true));
+            match self.here(&peer) {
+                Some(other) if other.watches.contains(&id) => {
+                    let to = other.connection;
+                    self.send(own, presence(peer, true));
+                    self.send(to, presence(id, true));
+                }
+                Some(_) => {}
+                None => self.say(Address::Device(peer), Word::Watch(Pair { watcher: id, watched: peer })),
             }
+        }
+    }
+
+    /// Tells the device that is no longer watched, wherever it is.
+    fn tell_unwatched(&mut self, pair: Pair) {
+        let Pair { watcher, watched } = pair;
+        if let Some(other) = self.devices.get(&watched)
+            && other.watches.contains(&watcher)
+        {
+            let to = other.connection;
+            self.send(to, presence(watcher, false));
+        }
+        if self.others.unsee(watcher, watched) {
+            self.say(Address::Device(watched), Word::Unwatch(pair));
         }
     }
 
@@ -277,11 +366,16 @@ impl Registry {
             self.close(own, GoodbyeReason::TooMany, "too many rooms are entered", 0);
             return;
         }
-        if !self.rooms.enter(room, id) {
+        let asks = self.rooms.is_new(&room);
+        if self.rooms.enter(room, id) == Entered::Full {
             self.send(own, ToDevice::RoomFull(room));
             return;
         }
         device.rooms.insert(room);
+        if self.link.is_some() && asks {
+            self.outputs.push_back(Output::Listen(Address::Room(room)));
+        }
+        self.say(Address::Room(room), Word::Enter { room, device: id, asks });
         for peer in self.rooms.others(&room, id) {
             self.send(own, room_presence(room, peer, true));
         }
@@ -292,8 +386,18 @@ impl Registry {
         if let Some(device) = self.devices.get_mut(&id)
             && device.rooms.remove(room)
         {
-            self.rooms.leave(room, id);
-            self.tell_room(*room, id, false);
+            self.take_out(*room, id);
+        }
+    }
+
+    /// Takes a device of this server out of a room.
+    fn take_out(&mut self, room: Token, id: ClientId) {
+        let is_last = self.rooms.leave(&room, id);
+        self.say(Address::Room(room), Word::Leave { room, device: id });
+        if is_last {
+            self.ignore(Address::Room(room));
+        } else {
+            self.tell_room(room, id, false);
         }
     }
 
@@ -332,63 +436,6 @@ impl Registry {
         }
     }
 
-    fn relay(&mut self, connection: ConnectionId, from: ClientId, relay: Relay) {
-        let Relay { to, via, payload } = relay;
-        let routed = if payload.len() > RELAY_BYTES_MAX {
-            Err(UndeliveredReason::TooLarge)
-        } else {
-            match via {
-                Via::Contact => self.route_contact(from, to),
-                Via::Invite(token) => self.route_invite(from, to, &token),
-                Via::Room(room) => self.route_room(from, to, &room),
-            }
-        };
-        match routed {
-            Ok(receiver) => {
-                self.send(receiver, ToDevice::Relayed(Relayed { from, via, payload }));
-            }
-            Err(reason) => {
-                self.send(connection, ToDevice::Undelivered(Undelivered { to, via, reason }));
-            }
-        }
-    }
-
-    fn route_contact(&self, from: ClientId, to: ClientId) -> Result<ConnectionId, UndeliveredReason> {
-        let watched = self.devices.get(&from).is_some_and(|device| device.watches.contains(&to));
-        match self.devices.get(&to) {
-            Some(device) if watched && device.watches.contains(&from) => Ok(device.connection),
-            _ => Err(UndeliveredReason::NotReachable),
-        }
-    }
-
-    fn route_invite(&mut self, from: ClientId, to: ClientId, token: &Token) -> Result<ConnectionId, UndeliveredReason> {
-        let invite = self.invites.get_mut(token).ok_or(UndeliveredReason::NoSuchInvite)?;
-        if from == invite.holder {
-            if !invite.users.contains(&to) {
-                return Err(UndeliveredReason::NotReachable);
-            }
-        } else if to == invite.holder {
-            if invite.users.len() >= INVITE_USERS_MAX && !invite.users.contains(&from) {
-                return Err(UndeliveredReason::TooMany);
-            }
-            if invite.users.insert(from) {
-                self.outputs.push_back(Output::Pairing { inviter: to, invitee: from });
-            }
-        } else {
-            // Whether somebody else holds this token open is nobody's business.
-            return Err(UndeliveredReason::NoSuchInvite);
-        }
-        self.devices.get(&to).map(|device| device.connection).ok_or(UndeliveredReason::NotReachable)
-    }
-
-    fn route_room(&self, from: ClientId, to: ClientId, room: &Token) -> Result<ConnectionId, UndeliveredReason> {
-        let is_inside = |id: &ClientId| self.devices.get(id).is_some_and(|device| device.rooms.contains(room));
-        match self.devices.get(&to) {
-            Some(device) if from != to && is_inside(&from) && is_inside(&to) => Ok(device.connection),
-            _ => Err(UndeliveredReason::NotReachable),
-        }
-    }
-
     /// Takes a device out and tells those who were told of it.
     fn forget(&mut self, connection: ConnectionId) {
         let Some(id) = self.connections.remove(&connection) else {
@@ -400,22 +447,27 @@ impl Registry {
         for token in &device.invites {
             self.invites.remove(token);
         }
-        for peer in &device.watches {
-            if let Some(other) = self.devices.get(peer)
-                && other.watches.contains(&id)
-            {
-                let to = other.connection;
-                self.send(to, presence(id, false));
-            }
+        for &watched in &device.watches {
+            self.tell_unwatched(Pair { watcher: id, watched });
         }
-        for room in &device.rooms {
-            self.rooms.leave(room, id);
-            self.tell_room(*room, id, false);
+        for &room in &device.rooms {
+            self.take_out(room, id);
         }
+        self.ignore(Address::Device(id));
     }
 
     fn send(&mut self, to: ConnectionId, message: ToDevice) {
         self.outputs.push_back(Output::Send { to, message });
+    }
+
+    fn close_replaced(&mut self, to: ConnectionId) {
+        self.close(to, GoodbyeReason::Replaced, "the same device has connected again", 0);
+    }
+
+    fn close_in_use(&mut self, to: ConnectionId, is_known: bool) {
+        let retry_after_s = if is_known { LATER_REFUSAL_S } else { FIRST_REFUSAL_S };
+        let text = "another running device uses this identity";
+        self.close(to, GoodbyeReason::IdentityInUse, text, retry_after_s);
     }
 
     fn close(&mut self, to: ConnectionId, reason: GoodbyeReason, text: &str, retry_after_s: u32) {
@@ -431,10 +483,6 @@ fn room_presence(room: Token, peer: ClientId, present: bool) -> ToDevice {
 fn presence(peer: ClientId, online: bool) -> ToDevice {
     ToDevice::Presence(Presence { peer, online })
 }
-
-mod rooms;
-
-use rooms::Rooms;
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ use tokio::time::{interval, sleep, timeout};
 use zeroize::Zeroizing;
 
 use crate::access_log::{AccessLogError, PeerAddress};
+use crate::bus;
 use crate::config::{Config, ConfigError};
 use crate::http::{self, Peer};
 use crate::hub::{Hub, InForce};
@@ -109,6 +110,7 @@ pub struct Server {
     operations: Option<TcpListener>,
     address: SocketAddr,
     hub: Arc<Hub>,
+    bus: Option<(bus::Settings, bus::Secret)>,
     drain: Duration,
     places: Arc<Semaphore>,
     places_max: u32,
@@ -119,7 +121,8 @@ pub struct Server {
 pub struct Reloader(Arc<Hub>);
 
 impl Reloader {
-    /// Goes on with another configuration; `listen`, `connections_max` and `[operations]` wait for a restart.
+    /// Goes on with another configuration; `listen`, `connections_max`, `bus` and `[operations]` wait
+    /// for a restart.
     ///
     /// # Errors
     /// The configuration cannot be used; everything stays as it was.
@@ -142,6 +145,7 @@ pub struct Inherited {
 /// # Errors
 /// A secret or a certificate cannot be used.
 pub fn check_files(config: &Config) -> Result<(), ServerError> {
+    config.bus_secret()?;
     InForce::load(config, config.listen, &Zeroizing::new([0; 64])).map(drop)
 }
 
@@ -172,12 +176,14 @@ impl Server {
             (None, Some(address)) => Some(bind(address).await?),
             (None, None) => None,
         };
+        let bus = config.bus.clone().zip(config.bus_secret()?);
         let places_max = config.connections_max;
         Ok(Self {
             listener,
             operations,
             address,
             hub: Arc::new(Hub::new(config, address, label_key, deadlines)?),
+            bus,
             drain: Duration::from_secs(u64::from(config.drain_s)),
             places: Arc::new(Semaphore::new(places_max as usize)),
             places_max,
@@ -204,11 +210,15 @@ impl Server {
 
     /// Serves until `stop` ends; then says that it is not ready, and later goodbye to everybody.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { listener, operations, hub, drain, places, places_max, .. } = self;
+        let Self { listener, operations, hub, bus, drain, places, places_max, .. } = self;
         let router = http::router(Arc::clone(&hub));
         let mut operating = JoinSet::new();
         if let Some(listener) = operations {
             operating.spawn(operations::serve(listener, Arc::clone(&hub)));
+        }
+        let mut linking = JoinSet::new();
+        if let Some((settings, secret)) = bus {
+            linking.spawn(bus::run(Arc::clone(&hub), settings.servers, Arc::new(secret)));
         }
         let mut exchanges = JoinSet::new();
         let mut maintenance = interval(hub.deadlines.maintenance);
@@ -234,6 +244,8 @@ impl Server {
             }
         }
         drop(listener);
+        // From now on other servers know that nobody is here.
+        linking.shutdown().await;
         hub.stop();
         exchanges.shutdown().await;
         // Every place is free when every connection has ended.

@@ -45,6 +45,7 @@ const NEEDS: &[Need] = &[
         "python3-cryptography",
         "that reader's cryptography",
     ),
+    need(Tier::Quick, "nats-server", "nats-server", "signaling servers share their devices over it"),
     need(Tier::All, "turnserver", "coturn", "links are tried over a real relay"),
     need(Tier::All, "faketime", "faketime", "credentials end without anybody waiting for it"),
     need(Tier::All, "ip", "iproute2", "devices stand behind routers of their own"),

@@ -98,6 +98,12 @@ fn values_out_of_range_are_refused_with_their_key() {
         ("ice = { turn = [\"turn:a\"], turn_secret_file = \"secret\" }", "absolute"),
         ("ice = { turn = [\"turn:a\"], turn_secret_credential = \"../x\" }", "no path"),
         ("ice = { turn = [\"turn:a\"], turn_secret_credential = \"x\" }", "LoadCredential"),
+        ("bus = \"redis://a\"", "bus"),
+        ("bus = []", "1 to 8"),
+        ("bus = \"nats://a:4222\"", "bus_secret_file"),
+        ("bus_secret_file = \"/run/secret\"", "no NATS server"),
+        ("bus = \"nats://a\"\nbus_secret_file = \"secret\"", "absolute"),
+        ("bus = \"tls://a\"\nbus_secret_credential = \"x\"", "LoadCredential"),
     ] {
         let problem = refused(&format!("{line}\n{SMALL}"));
         assert!(problem.contains(key), "{line}: {problem}");
@@ -118,6 +124,22 @@ fn the_turn_secret_comes_from_a_credential_without_its_newline() {
     };
     assert_eq!(password("north\n").unwrap().password, password("north").unwrap().password);
     assert!(matches!(password("\n"), Err(ConfigError::Value { .. })));
+}
+
+#[test]
+fn the_secret_of_the_bus_is_long_enough_and_a_password_in_its_url_is_not_printed() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "bus = [\"nats://kith:hunter2@a:4222\", \"tls://b\"]\nbus_secret_file = \"{}\"\n{SMALL}",
+        file.path().display()
+    );
+    let config = parse(&text).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(config.bus_secret().unwrap_err().to_string().contains("16 bytes"));
+    std::fs::write(file.path(), "sixteen bytes at\n").unwrap();
+    assert!(config.bus_secret().unwrap().is_some());
+    assert!(parse(SMALL).unwrap().bus_secret().unwrap().is_none());
+    assert!(!refused(&text.replace("tls://b", "http://hunter2@b")).contains("hunter2"));
 }
 
 #[test]

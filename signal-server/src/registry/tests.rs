@@ -1,6 +1,8 @@
-use kith_signal_protocol::limits::ROOM_DEVICES_MAX;
+use kith_signal_protocol::limits::{RELAY_BYTES_MAX, ROOM_DEVICES_MAX};
+use kith_signal_protocol::{Relay, Relayed, Undelivered, UndeliveredReason, Via};
 use rand_chacha::rand_core::SeedableRng;
 
+use super::relay::INVITE_USERS_MAX;
 use super::*;
 
 const A: ConnectionId = ConnectionId(1);

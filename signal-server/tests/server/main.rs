@@ -5,6 +5,7 @@ mod edges;
 mod frames;
 mod limits;
 mod logging;
+mod nodes;
 mod operations;
 mod program;
 mod proxies;

@@ -96,6 +96,11 @@ impl Running {
         ask(self.operations, path).await
     }
 
+    /// Ends it like a power cut.
+    pub(crate) fn kill(mut self) {
+        self.program.child.kill().unwrap();
+    }
+
     /// Ends it; everything that it has printed.
     pub(crate) async fn end(mut self) -> String {
         self.program.signal("-TERM");
