@@ -28,6 +28,8 @@ pub struct Location {
     pub place: Place,
     /// Its signaling server.
     pub server_url: String,
+    /// Others that share their devices with that one.
+    pub other_urls: Vec<String>,
     /// The addresses that its links use; empty means all but loopback.
     pub link_addresses: Vec<String>,
     /// Use no direct path.
@@ -42,6 +44,7 @@ impl Location {
         Self {
             place: Place::Here,
             server_url: server_url.to_owned(),
+            other_urls: Vec::new(),
             link_addresses: vec!["127.0.0.1".to_owned()],
             relay_only: false,
             log: LOG.to_owned(),
@@ -53,6 +56,7 @@ impl Location {
         Self {
             place: Place::Host(host.namespace().to_owned()),
             server_url: server_url.to_owned(),
+            other_urls: Vec::new(),
             link_addresses: Vec::new(),
             relay_only: false,
             log: LOG.to_owned(),
@@ -321,6 +325,7 @@ fn configuration(folder: &Path, bus: &Bus, location: &Location) -> String {
          log = \"{}\"\n\
          [signaling]\n\
          url = \"{}\"\n\
+         other_urls = {:?}\n\
          allow_plain = true\n\
          [link]\n\
          addresses = {:?}\n\
@@ -329,6 +334,7 @@ fn configuration(folder: &Path, bus: &Bus, location: &Location) -> String {
         bus.address(),
         location.log,
         location.server_url,
+        location.other_urls,
         location.link_addresses,
         location.relay_only,
     )

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::{Internet, Place, Process, Programs, Relay};
+use crate::{Internet, Nats, Place, Process, Programs, Relay};
 
 /// How long the server may take to start.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -36,6 +36,16 @@ struct Seat {
     /// Where devices find it.
     addresses: Vec<IpAddr>,
     ice: String,
+    /// What its configuration says of other servers.
+    shared: String,
+}
+
+impl Seat {
+    /// On this machine, alone.
+    fn here() -> Self {
+        let listen = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { place: Place::Here, listen, addresses: vec![listen], ice: String::new(), shared: String::new() }
+    }
 }
 
 /// A signaling server. Stopped and run again, it listens on the same port.
@@ -50,8 +60,12 @@ pub struct Server {
 impl Server {
     /// A running server.
     pub async fn start(logging: Logging) -> Result<Self> {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let seat = Seat { place: Place::Here, listen: loopback, addresses: vec![loopback], ice: String::new() };
+        Self::start_at(Seat::here(), 0, logging).await
+    }
+
+    /// A running server that shares its devices with others.
+    pub async fn start_shared(nats: &Nats, logging: Logging) -> Result<Self> {
+        let seat = Seat { shared: nats.configuration(), ..Seat::here() };
         Self::start_at(seat, 0, logging).await
     }
 
@@ -64,7 +78,8 @@ impl Server {
         );
         let place = Place::Host(internet.public().namespace().to_owned());
         let addresses = vec![IpAddr::V4(Internet::SERVER), IpAddr::V6(Internet::SERVER_V6)];
-        let seat = Seat { place, listen: IpAddr::V6(Ipv6Addr::UNSPECIFIED), addresses, ice };
+        let listen = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let seat = Seat { place, listen, addresses, ice, shared: String::new() };
         Self::start_at(seat, PUBLIC_PORT, logging).await
     }
 
@@ -167,7 +182,7 @@ fn configuration(seat: &Seat, port: u16, logging: Logging, folder: &Path) -> Str
         Logging::Disabled => "disabled",
         Logging::Debug => "debug",
     };
-    let Seat { listen, addresses, ice, .. } = seat;
+    let Seat { listen, addresses, ice, shared, .. } = seat;
     let public = if listen.is_loopback() {
         String::new()
     } else {
@@ -177,7 +192,7 @@ fn configuration(seat: &Seat, port: u16, logging: Logging, folder: &Path) -> Str
     let listen = SocketAddr::new(*listen, port);
     format!(
         "listen = \"{listen}\"\n\
-         {public}\
+         {public}{shared}\
          logging = {{ mode = \"{mode}\", folder = \"{}\", text = \"This server belongs to a test.\" }}\n\
          {ice}",
         folder.display()

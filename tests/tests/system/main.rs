@@ -9,6 +9,7 @@ mod credential;
 mod keep;
 mod locked;
 mod long;
+mod nodes;
 mod page;
 mod ready;
 mod refused;
