@@ -70,6 +70,14 @@ impl ClientId {
         Self(bytes)
     }
 
+    /// The client id of a public identity, whether or not its bytes are one.
+    pub(crate) fn of_public_bytes(identity: &[u8; PUBLIC_IDENTITY_BYTES]) -> Self {
+        let digest = sha256(&[CLIENT_ID_LABEL, identity]);
+        let mut id = [0; CLIENT_ID_BYTES];
+        id.copy_from_slice(&digest[..CLIENT_ID_BYTES]);
+        Self(id)
+    }
+
     /// The 20 bytes.
     pub const fn as_bytes(&self) -> &[u8; CLIENT_ID_BYTES] {
         &self.0
@@ -149,10 +157,7 @@ impl PublicIdentity {
 
     /// The first 20 bytes of `SHA-256("kith/1 client id" ‖ public identity)`.
     pub fn client_id(&self) -> ClientId {
-        let digest = sha256(&[CLIENT_ID_LABEL, &self.bytes]);
-        let mut id = [0; CLIENT_ID_BYTES];
-        id.copy_from_slice(&digest[..CLIENT_ID_BYTES]);
-        ClientId(id)
+        ClientId::of_public_bytes(&self.bytes)
     }
 
     pub(crate) const fn agreement(&self) -> &PublicKey {
@@ -163,7 +168,7 @@ impl PublicIdentity {
         &self.bytes[COMPRESSED_BYTES..]
     }
 
-    fn verify(&self, parts: &[&[u8]], signature: &[u8; SIGNATURE_BYTES]) -> Result<(), IdentityError> {
+    pub(crate) fn verify(&self, parts: &[&[u8]], signature: &[u8; SIGNATURE_BYTES]) -> Result<(), IdentityError> {
         let signing = point_from_compressed(&self.bytes[..COMPRESSED_BYTES]).map_err(|_| IdentityError::Point)?;
         ecdsa_verify(&signing, parts, signature).map_err(|_| IdentityError::Signature)
     }
@@ -326,9 +331,13 @@ impl Identity {
 
     /// Signs a login at the server named in the device's own configuration (docs/protocol.md §3.2).
     pub fn sign_login(&self, challenge: &LoginChallenge<'_>) -> [u8; SIGNATURE_BYTES] {
-        let signature = challenge.with_parts(self.public(), |parts| ecdsa_sign(&self.signing, parts));
+        challenge.with_parts(self.public(), |parts| self.sign(parts))
+    }
+
+    /// Signs; the first part is a label of its own.
+    pub(crate) fn sign(&self, parts: &[&[u8]]) -> [u8; SIGNATURE_BYTES] {
         // Signing with a valid key does not fail; zeros are a signature that nobody accepts.
-        signature.unwrap_or([0; SIGNATURE_BYTES])
+        ecdsa_sign(&self.signing, parts).unwrap_or([0; SIGNATURE_BYTES])
     }
 
     pub(crate) const fn agreement(&self) -> &SecretKey {

@@ -22,6 +22,7 @@ pub mod noise;
 #[doc(hidden)]
 pub mod primitives;
 pub mod residue;
+pub mod room;
 pub mod sealed;
 pub mod session;
 pub mod vault;

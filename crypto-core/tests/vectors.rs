@@ -14,19 +14,20 @@ use kith_crypto::identity::{ClientId, Identity, LoginChallenge, safety_number, v
 use kith_crypto::invite::{InviteKeys, InviteSecret, checksum};
 use kith_crypto::noise::{HandshakeState, Role};
 use kith_crypto::primitives::{derive, pbkdf2_sha256, point_to_uncompressed, sha256};
+use kith_crypto::room::{Draft, Member, ROSTER_BYTES_MAX, RoomId, RoomSecret, Roster};
 use kith_crypto::sealed::{self, Header, PayloadKind, SessionId};
 use kith_crypto::session::{Handshake, Session, Side};
 use kith_crypto::vault::{DataKey, MasterKey, StoreKeys};
 use kith_crypto::version::Version;
-use kith_crypto::wire::{Ack, Frame, Hello, Introduce, Message};
+use kith_crypto::wire::{Ack, Frame, Hello, Introduce, Message, Room, RosterFrame};
 use p256::SecretKey;
 use support::Script;
 
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
 /// The blocks that the tests below check.
-const BLOCKS: [&str; 10] =
-    ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "frames", "message", "vault", "backup"];
+const BLOCKS: [&str; 11] =
+    ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "frames", "message", "room", "vault", "backup"];
 
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
@@ -473,6 +474,13 @@ fn frames() {
         ("ask_rekey", Frame::AskRekey),
         ("ping", Frame::Ping([0x14; 8])),
         ("pong", Frame::Pong([0x15; 8])),
+        (
+            "room",
+            Frame::Room(Room { room: RoomId([0x16; 16]), version: 300, hash: [0x17; 32], incarnation: [0x18; 16] }),
+        ),
+        ("roster", Frame::Roster(RosterFrame { secret: RoomSecret::from_bytes([0x19; 32]), roster: &[0x1a; 200] })),
+        ("dismissal", Frame::Dismissal { room: RoomId([0x16; 16]), version: 300 }),
+        ("leave", Frame::Leave(RoomId([0x16; 16]))),
     ];
     for (name, frame) in frames {
         let mut out = [0; 1024];
@@ -490,6 +498,43 @@ fn a_message_hash() {
     let body = block.text("body");
     let hash = kith_crypto::wire::message_hash(&block.bytes("id"), number, block.text("content_type"), body.as_bytes());
     block.check("hash", &hash);
+    block.finish();
+}
+
+#[test]
+fn a_room() {
+    let block = Block::load("room");
+    let (a, b) = devices();
+    let secret = RoomSecret::from_bytes(block.bytes("secret"));
+    block.check("token", &secret.token());
+    let mut members =
+        [Member { card: a.card().as_bytes(), name: "Anna" }, Member { card: b.card().as_bytes(), name: "" }];
+    members.sort_by_key(Member::client_id);
+    let mut out = [0; ROSTER_BYTES_MAX];
+    let first = Draft {
+        salt: block.bytes("salt"),
+        version: 1,
+        previous: [0; 32],
+        secret: &secret,
+        lineage: None,
+        hand_over: None,
+        members: &members,
+        name: block.text("name"),
+    };
+    let length = first.write(&a, &mut out).unwrap();
+    block.check("roster", &out[..length]);
+    let bytes = out[..length].to_vec();
+    let roster = Roster::parse(&bytes).unwrap();
+    assert_eq!((roster.verify(), roster.owner()), (Ok(()), a.client_id()));
+    block.check("room_id", &roster.room().0);
+    block.check("hash", &roster.hash());
+
+    let lineage = Some(roster.lineage());
+    let second = Draft { version: 2, previous: roster.hash(), lineage, hand_over: Some(b.card()), ..first };
+    let length = second.write(&a, &mut out).unwrap();
+    block.check("handed_over", &out[..length]);
+    let roster = Roster::parse(&out[..length]).unwrap();
+    assert_eq!((roster.verify(), roster.owner()), (Ok(()), b.client_id()));
     block.finish();
 }
 

@@ -3,10 +3,11 @@
 mod support;
 
 use kith_crypto::identity::Card;
+use kith_crypto::room::{ROSTER_BYTES_MAX, RoomId, RoomSecret};
 use kith_crypto::version::Version;
 use kith_crypto::wire::{
-    Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Frame, Hello, Introduce, Message, NAME_BYTES_MAX, WireError,
-    message_hash, tlv,
+    Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Frame, Hello, Introduce, Message, NAME_BYTES_MAX, Room, RosterFrame,
+    WireError, message_hash, tlv,
 };
 use proptest::prelude::*;
 use support::identity;
@@ -24,6 +25,10 @@ enum Parts {
     AskRekey,
     Ping([u8; 8]),
     Pong([u8; 8]),
+    Room([u8; 16], u64, [u8; 32]),
+    Roster([u8; 32], Vec<u8>),
+    Dismissal([u8; 16], u64),
+    Leave([u8; 16]),
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +72,14 @@ impl Parts {
             Self::AskRekey => Frame::AskRekey,
             Self::Ping(token) => Frame::Ping(*token),
             Self::Pong(token) => Frame::Pong(*token),
+            Self::Room(room, version, hash) => {
+                Frame::Room(Room { room: RoomId(*room), version: *version, hash: *hash, incarnation: [7; 16] })
+            }
+            Self::Roster(secret, roster) => {
+                Frame::Roster(RosterFrame { secret: RoomSecret::from_bytes(*secret), roster })
+            }
+            Self::Dismissal(room, version) => Frame::Dismissal { room: RoomId(*room), version: *version },
+            Self::Leave(room) => Frame::Leave(RoomId(*room)),
         }
     }
 }
@@ -96,6 +109,11 @@ fn parts() -> impl Strategy<Value = Parts> {
         Just(Parts::AskRekey),
         any::<[u8; 8]>().prop_map(Parts::Ping),
         any::<[u8; 8]>().prop_map(Parts::Pong),
+        any::<([u8; 16], u64, [u8; 32])>().prop_map(|(room, version, hash)| Parts::Room(room, version, hash)),
+        (any::<[u8; 32]>(), prop::collection::vec(any::<u8>(), 0..=ROSTER_BYTES_MAX))
+            .prop_map(|(secret, roster)| Parts::Roster(secret, roster)),
+        any::<([u8; 16], u64)>().prop_map(|(room, version)| Parts::Dismissal(room, version)),
+        any::<[u8; 16]>().prop_map(Parts::Leave),
     ]
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::identity::Card;
 use crate::primitives::sha256;
+use crate::room::{ROSTER_BYTES_MAX, RoomId, RoomSecret};
 use crate::version::Version;
 use tlv::Tlv;
 
@@ -34,8 +35,12 @@ mod kind {
     pub(super) const REKEY: u8 = 0x06;
     pub(super) const SWITCH: u8 = 0x07;
     pub(super) const ASK_REKEY: u8 = 0x08;
+    pub(super) const ROSTER: u8 = 0x0c;
+    pub(super) const DISMISSAL: u8 = 0x0d;
+    pub(super) const LEAVE: u8 = 0x0e;
     pub(super) const PING: u8 = 0x89;
     pub(super) const PONG: u8 = 0x8a;
+    pub(super) const ROOM: u8 = 0x8b;
 }
 
 /// Why a frame was not written or not read.
@@ -87,6 +92,19 @@ pub enum Frame<'a> {
     Ping([u8; 8]),
     /// Answers a [`Frame::Ping`].
     Pong([u8; 8]),
+    /// Which roster of a room the sender holds.
+    Room(Room),
+    /// A room's roster, for a member of it.
+    Roster(RosterFrame<'a>),
+    /// The room's owner: the receiver is no longer on the roster.
+    Dismissal {
+        /// Of which room.
+        room: RoomId,
+        /// The first version without it, or a later one.
+        version: u64,
+    },
+    /// To the room's owner: the sender wants to be on the roster no longer.
+    Leave(RoomId),
 }
 
 /// What each side says first.
@@ -96,6 +114,36 @@ pub struct Hello {
     pub version: Version,
     /// The incarnation of the sender's store: numbers of messages count within it.
     pub incarnation: [u8; 16],
+}
+
+/// Which roster of a room the sender holds. Without one, version and hash are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Which room.
+    pub room: RoomId,
+    /// The roster's version.
+    pub version: u64,
+    /// The roster's hash.
+    pub hash: [u8; 32],
+    /// Names the sender's count of messages in this room, as that of `hello` does for the conversation of two.
+    pub incarnation: [u8; 16],
+}
+
+/// A roster and the secret that it was signed with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterFrame<'a> {
+    /// The room's secret.
+    pub secret: RoomSecret,
+    /// The signed roster, as it came from its owner.
+    #[serde(serialize_with = "serialize_bytes")]
+    pub roster: &'a [u8],
+}
+
+// Who is in a room is nobody else's business.
+impl core::fmt::Debug for RosterFrame<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RosterFrame").field("roster_bytes", &self.roster.len()).finish_non_exhaustive()
+    }
 }
 
 /// Says that a message is on the receiver's disk.
@@ -121,7 +169,7 @@ pub struct Introduce<'a> {
 pub struct Message<'a> {
     /// Random, the sender's.
     pub id: [u8; 16],
-    /// Zeros: between the two.
+    /// Zeros: between the two. Else a room's id.
     pub conversation: [u8; 16],
     /// Counts from 1 per sender, incarnation and conversation.
     pub number: u64,
@@ -191,6 +239,10 @@ impl<'a> Frame<'a> {
             Self::Rekey(message) => postcard::to_slice(&Bytes(message), payload),
             Self::Switch | Self::AskRekey => Ok(&mut [][..]),
             Self::Ping(token) | Self::Pong(token) => postcard::to_slice(token, payload),
+            Self::Room(room) => postcard::to_slice(room, payload),
+            Self::Roster(roster) => postcard::to_slice(roster, payload),
+            Self::Dismissal { room, version } => postcard::to_slice(&(room, version), payload),
+            Self::Leave(room) => postcard::to_slice(room, payload),
         };
         let payload_bytes = written.map_err(|_| WireError::NoSpace)?.len();
         tlv::write_header(self.kind(), payload_bytes, out)?;
@@ -225,6 +277,13 @@ impl<'a> Frame<'a> {
             kind::ASK_REKEY => parse::<()>(payload).map(|()| Self::AskRekey)?,
             kind::PING => Self::Ping(parse(payload)?),
             kind::PONG => Self::Pong(parse(payload)?),
+            kind::ROOM => Self::Room(parse(payload)?),
+            kind::ROSTER => Self::Roster(parse(payload)?),
+            kind::DISMISSAL => {
+                let (room, version) = parse(payload)?;
+                Self::Dismissal { room, version }
+            }
+            kind::LEAVE => Self::Leave(parse(payload)?),
             _ if tlv.is_optional() => return Ok(None),
             unknown => return Err(WireError::UnknownKind(unknown)),
         };
@@ -244,12 +303,17 @@ impl<'a> Frame<'a> {
             Self::AskRekey => kind::ASK_REKEY,
             Self::Ping(_) => kind::PING,
             Self::Pong(_) => kind::PONG,
+            Self::Room(_) => kind::ROOM,
+            Self::Roster(_) => kind::ROSTER,
+            Self::Dismissal { .. } => kind::DISMISSAL,
+            Self::Leave(_) => kind::LEAVE,
         }
     }
 
     fn check(&self) -> Result<(), WireError> {
         match self {
             Self::Message(message) => message.check(),
+            Self::Roster(roster) if roster.roster.len() > ROSTER_BYTES_MAX => Err(WireError::TooLong),
             Self::Introduce(Introduce { name, .. }) | Self::Paired { name } if name.len() > NAME_BYTES_MAX => {
                 Err(WireError::TooLong)
             }
