@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use kith_crypto::identity::ClientId;
-use kith_engine::{Event, MessageRecord, Reply, Request, RequestError};
+use kith_engine::{ConversationId, Event, MessageRecord, Reply, Request, RequestError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
@@ -79,8 +79,8 @@ pub enum CallError {
 pub enum Read {
     /// Messages of a conversation with a sequence number above `after`, oldest first.
     History {
-        /// Whose conversation.
-        peer: ClientId,
+        /// Which conversation.
+        conversation: ConversationId,
         /// Exclusive.
         after: u64,
         /// At most so many; the store caps it at its page size.
@@ -101,8 +101,8 @@ pub enum Read {
 /// One message as a read gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Whose conversation.
-    pub peer: ClientId,
+    /// Which conversation.
+    pub conversation: ConversationId,
     /// Its place in the inbox; 0 in a page of history.
     pub inbox_seq: u64,
     /// The message.

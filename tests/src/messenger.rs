@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use kith_dbus::{
     CONVERSATION_INTERFACE, Conversation1Proxy, DaemonState, LinkState, LoggingMode, Manager1Proxy, MessageState,
-    Notice, Peer1Proxy, ROOT_PATH, Row, SERVICE, SendOptions, Signaling, StateChanged,
+    Notice, PEER_PREFIX, Peer1Proxy, ROOT_PATH, Room1Proxy, Row, SERVICE, SendOptions, Signaling, StateChanged,
+    room_path,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -35,7 +36,7 @@ pub struct Messenger {
     connection: Connection,
 }
 
-/// The conversation with one peer.
+/// The conversation with one peer, or in one room.
 pub struct Conversation {
     peer: Peer1Proxy<'static>,
     proxy: Conversation1Proxy<'static>,
@@ -80,6 +81,21 @@ impl Messenger {
     /// The conversation with the only contact, as soon as there is one.
     pub async fn conversation(&self) -> Result<Conversation> {
         within(SERVICE_MAX, "a contact", self.wait_for_conversation()).await
+    }
+
+    /// The conversation in a room with so many members, as soon as this device knows of all of them.
+    pub async fn room(&self, id: &str, members: usize) -> Result<Conversation> {
+        let path = room_path(id).context("a room's id")?;
+        within(SERVICE_MAX, "a room with its members", async {
+            self.wait_for_object(|shown, _| *shown == path).await?;
+            let room = Room1Proxy::builder(&self.connection).path(path.clone()).build().await?;
+            let mut changes = room.receive_members_changed().await;
+            while room.members().await?.len() != members {
+                changes.next().await.context("the bus closed the connection")?;
+            }
+            Conversation::open(&self.connection, path.clone()).await
+        })
+        .await
     }
 
     /// Waits until the daemon is in this state.
@@ -203,18 +219,29 @@ impl Messenger {
     }
 
     async fn wait_for_conversation(&self) -> Result<Conversation> {
+        let is_contact = |path: &OwnedObjectPath, interface: &str| {
+            interface == CONVERSATION_INTERFACE && path.starts_with(PEER_PREFIX)
+        };
+        Conversation::open(&self.connection, self.wait_for_object(is_contact).await?).await
+    }
+
+    /// The first object with an interface that is wanted.
+    async fn wait_for_object(&self, is_wanted: impl Fn(&OwnedObjectPath, &str) -> bool) -> Result<OwnedObjectPath> {
         let objects = self.object_manager().await?;
         let mut added = objects.receive_interfaces_added().await?;
-        let known = objects.get_managed_objects().await?;
-        let mut found =
-            known.into_iter().find(|(_, all)| all.contains_key(CONVERSATION_INTERFACE)).map(|(path, _)| path);
-        while found.is_none() {
+        for (path, interfaces) in objects.get_managed_objects().await? {
+            if interfaces.keys().any(|interface| is_wanted(&path, interface)) {
+                return Ok(path);
+            }
+        }
+        loop {
             let signal = added.next().await.context("the bus closed the connection")?;
             let args = signal.args()?;
-            let is_conversation = args.interfaces_and_properties().contains_key(CONVERSATION_INTERFACE);
-            found = is_conversation.then(|| args.object_path().to_owned().into());
+            let path = args.object_path().to_owned().into();
+            if args.interfaces_and_properties().keys().any(|interface| is_wanted(&path, interface)) {
+                return Ok(path);
+            }
         }
-        Conversation::open(&self.connection, found.context("a contact")?).await
     }
 }
 

@@ -15,7 +15,8 @@ const WAIT_DEFAULT: &str = "60";
 const COMMON: &str = "Common options";
 
 const EXIT_CODES: &str = "\
-PEER is a client id, the beginning of one, or a name; it has to mean one contact only.
+PEER is a client id, the beginning of one, or a name; it has to mean one contact only. ROOM is a room's id, the
+beginning of one, or its name.
 
 Exit codes:
   0  done
@@ -216,19 +217,27 @@ pub enum Command {
     /// List the contacts.
     Peers,
 
+    /// List the rooms, with their members.
+    Rooms,
+
+    /// Make a room, and change who is in it.
+    #[command(subcommand)]
+    Room(Room),
+
     /// Send a message.
     ///
     /// Returns when the message is on this device's disk; it is delivered as soon as the contact can be
     /// reached, also after a restart.
     Send(Send),
 
-    /// Show the messages exchanged with a contact, oldest first.
+    /// Show the messages exchanged with a contact or in a room, oldest first.
     #[command(
         after_help = "Examples:\n  kithctl history hall -n 10\n  kithctl --json history hall --after 120 | jq -r '.messages[].text'"
     )]
     History {
-        /// With whom.
-        peer: String,
+        /// With whom: a contact, or a room.
+        #[arg(value_name = "PEER|ROOM")]
+        with: String,
         /// At most so many messages.
         #[arg(short = 'n', value_name = "COUNT", default_value_t = 50)]
         count: u32,
@@ -337,6 +346,61 @@ pub struct Import {
     pub other_secret: bool,
 }
 
+/// What can be done with a room. All but `create` and `leave` is for its owner.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Room {
+    /// Make a room, owned by this device.
+    #[command(after_help = "Example:\n  kithctl room create house hall gate kitchen")]
+    Create {
+        /// The room's name.
+        name: String,
+        /// The contacts to take into it, at most 31.
+        #[arg(required = true, value_name = "PEER")]
+        peers: Vec<String>,
+    },
+
+    /// Take a contact into a room. It begins with what is said from then on.
+    Add {
+        /// Which room.
+        room: String,
+        /// Whom.
+        peer: String,
+    },
+
+    /// Take a member off the roster of a room.
+    Remove {
+        /// Which room.
+        room: String,
+        /// Whom: a client id, the beginning of one, or a name in the room.
+        member: String,
+    },
+
+    /// Give a room another name, for all members.
+    Rename {
+        /// Which room.
+        room: String,
+        /// The name.
+        name: String,
+    },
+
+    /// Make another member the owner of a room.
+    HandOver {
+        /// Which room.
+        room: String,
+        /// Whom: a client id, the beginning of one, or a name in the room.
+        member: String,
+    },
+
+    /// Leave a room, and forget all that was said in it.
+    Leave {
+        /// Which room.
+        room: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 /// What `send` takes.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
@@ -344,8 +408,9 @@ pub struct Import {
   kithctl send gate --type application/json --key reading-17 < reading.json
   kithctl send gate --wait=10 ping || echo 'not delivered yet'")]
 pub struct Send {
-    /// To whom.
-    pub peer: String,
+    /// To whom: a contact, or a room.
+    #[arg(value_name = "PEER|ROOM")]
+    pub to: String,
     /// The message; without it, standard input. Of piped plain text one newline at the end is left out.
     pub text: Option<String>,
     /// The content type.

@@ -1,11 +1,11 @@
-//! The connection to the daemon, and the contacts that it shows.
+//! The connection to the daemon, and the contacts and rooms that it shows.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use kith_dbus::{
-    CONVERSATION_INTERFACE, Failure, LinkState, Manager1Proxy, PEER_INTERFACE, Presence, ROOT_PATH, SERVICE, Trust,
-    client_id_of,
+    CONVERSATION_INTERFACE, Failure, LinkState, Manager1Proxy, PEER_INTERFACE, Presence, ROOM_INTERFACE, ROOT_PATH,
+    RoomMember, RoomState, Row, SERVICE, Trust, client_id_of, room_id_of,
 };
 use serde_json::{Value, json};
 use zbus::connection::Builder;
@@ -32,6 +32,27 @@ pub(crate) struct Peer {
     pub(crate) last_seen_ms: u64,
     pub(crate) last_seq: u64,
     pub(crate) unread: u64,
+}
+
+/// A room, as the daemon showed it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) path: OwnedObjectPath,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) state: RoomState,
+    /// A client id.
+    pub(crate) owner: String,
+    pub(crate) members: Vec<RoomMember>,
+    pub(crate) last_seq: u64,
+    pub(crate) unread: u64,
+}
+
+/// Where messages go.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Peer(Peer),
+    Room(Room),
 }
 
 /// Connects to the bus that the arguments name.
@@ -69,17 +90,42 @@ pub(crate) async fn require_ready(connection: &Connection) -> Result<(), Command
 
 /// All contacts, by name.
 pub(crate) async fn peers(connection: &Connection) -> Result<Vec<Peer>, CommandError> {
-    require_ready(connection).await?;
-    let objects = ObjectManagerProxy::builder(connection).destination(SERVICE).path(ROOT_PATH).build().await?;
-    let mut peers = read_peers(objects.get_managed_objects().await?);
+    let mut peers = read_peers(&objects(connection).await?);
     peers.sort_by(|a, b| (a.name.to_lowercase(), &a.client_id).cmp(&(b.name.to_lowercase(), &b.client_id)));
     Ok(peers)
 }
 
-fn read_peers(objects: ManagedObjects) -> Vec<Peer> {
+/// All rooms, by name.
+pub(crate) async fn rooms(connection: &Connection) -> Result<Vec<Room>, CommandError> {
+    let mut rooms = read_rooms(&objects(connection).await?);
+    rooms.sort_by(|a, b| (a.name.to_lowercase(), &a.id).cmp(&(b.name.to_lowercase(), &b.id)));
+    Ok(rooms)
+}
+
+async fn objects(connection: &Connection) -> Result<ManagedObjects, CommandError> {
+    require_ready(connection).await?;
+    let objects = ObjectManagerProxy::builder(connection).destination(SERVICE).path(ROOT_PATH).build().await?;
+    Ok(objects.get_managed_objects().await?)
+}
+
+fn read_rooms(objects: &ManagedObjects) -> Vec<Room> {
+    let mut rooms = Vec::new();
+    for (path, interfaces) in objects {
+        let Some(mut room) = Room::new(path.clone()) else { continue };
+        let mut interfaces = interfaces.clone();
+        let Some(properties) = interfaces.remove(ROOM_INTERFACE) else { continue };
+        room.apply(ROOM_INTERFACE, properties);
+        room.apply(CONVERSATION_INTERFACE, interfaces.remove(CONVERSATION_INTERFACE).unwrap_or_default());
+        rooms.push(room);
+    }
+    rooms
+}
+
+fn read_peers(objects: &ManagedObjects) -> Vec<Peer> {
     let mut peers = Vec::new();
-    for (path, mut interfaces) in objects {
-        let Some(mut peer) = Peer::new(path) else { continue };
+    for (path, interfaces) in objects {
+        let Some(mut peer) = Peer::new(path.clone()) else { continue };
+        let mut interfaces = interfaces.clone();
         let Some(properties) = interfaces.remove(PEER_INTERFACE) else { continue };
         peer.apply(PEER_INTERFACE, properties);
         peer.apply(CONVERSATION_INTERFACE, interfaces.remove(CONVERSATION_INTERFACE).unwrap_or_default());
@@ -107,6 +153,32 @@ pub(crate) async fn find(connection: &Connection, wanted: &str) -> Result<Peer, 
     choose(peers(connection).await?, wanted)
 }
 
+/// The room that a word means: its id, the beginning of that, or its name.
+pub(crate) async fn find_room(connection: &Connection, wanted: &str) -> Result<Room, CommandError> {
+    match rooms_meant(rooms(connection).await?, wanted).as_slice() {
+        [room] => Ok(room.clone()),
+        [] => Err(CommandError::NoSuchRoom(wanted.to_owned())),
+        _ => Err(CommandError::Ambiguous(wanted.to_owned())),
+    }
+}
+
+/// The contact or the room that a word means; not both.
+pub(crate) async fn find_target(connection: &Connection, wanted: &str) -> Result<Target, CommandError> {
+    let rooms = rooms_meant(rooms(connection).await?, wanted);
+    match (choose(peers(connection).await?, wanted), rooms.as_slice()) {
+        (Ok(peer), []) => Ok(Target::Peer(peer)),
+        (Err(CommandError::NoSuchPeer(_)), [room]) => Ok(Target::Room(room.clone())),
+        (Ok(_), _) | (Err(CommandError::NoSuchPeer(_)), [_, ..]) => Err(CommandError::Ambiguous(wanted.to_owned())),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn rooms_meant(rooms: Vec<Room>, wanted: &str) -> Vec<Room> {
+    let prefix = wanted.to_lowercase();
+    let is_meant = |room: &Room| room.name == wanted || (!prefix.is_empty() && room.id.starts_with(&prefix));
+    rooms.into_iter().filter(is_meant).collect()
+}
+
 /// A whole client id means its contact and no other. Else a name, or the beginning of a client id:
 /// names are chosen by others, so one that looks like the beginning of a client id must not draw
 /// messages to itself.
@@ -124,6 +196,94 @@ fn choose(peers: Vec<Peer>, wanted: &str) -> Result<Peer, CommandError> {
         (None, _) => Err(CommandError::NoSuchPeer(wanted.to_owned())),
         (Some(_), Some(_)) => Err(CommandError::Ambiguous(wanted.to_owned())),
     }
+}
+
+impl Target {
+    pub(crate) fn path(&self) -> &OwnedObjectPath {
+        match self {
+            Self::Peer(peer) => &peer.path,
+            Self::Room(room) => &room.path,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Peer(peer) => &peer.name,
+            Self::Room(room) => &room.name,
+        }
+    }
+
+    /// Under which key JSON names it, and how.
+    pub(crate) fn named(&self) -> (&'static str, &str) {
+        match self {
+            Self::Peer(peer) => ("peer", &peer.client_id),
+            Self::Room(room) => ("room", &room.id),
+        }
+    }
+
+    /// By whom a message in it was written.
+    pub(crate) fn writer(&self, row: &Row) -> String {
+        match self {
+            Self::Peer(peer) => peer.name.clone(),
+            Self::Room(room) => room.member_name(client_id_of(&row.peer).unwrap_or_default()),
+        }
+    }
+}
+
+impl Room {
+    /// The room at this path, if it is one, with nothing else known.
+    pub(crate) fn new(path: OwnedObjectPath) -> Option<Self> {
+        Some(Self { id: room_id_of(&path)?, path, ..Self::default() })
+    }
+
+    /// Takes over properties of one of its interfaces.
+    pub(crate) fn apply(&mut self, interface: &str, mut properties: HashMap<String, OwnedVariant>) {
+        let properties = &mut properties;
+        match interface {
+            ROOM_INTERFACE => {
+                put(&mut self.name, properties, "Name");
+                put_enum(&mut self.state, properties, "State");
+                put(&mut self.owner, properties, "Owner");
+                if let Some(members) = properties.remove("Members").map(Vec::<HashMap<String, OwnedVariant>>::try_from)
+                {
+                    self.members = members.unwrap_or_default().into_iter().map(member).collect();
+                }
+            }
+            CONVERSATION_INTERFACE => {
+                put(&mut self.last_seq, properties, "LastSeq");
+                put(&mut self.unread, properties, "Unread");
+            }
+            _ => {}
+        }
+    }
+
+    /// The owner's name for a member; of somebody who has left, the client id.
+    pub(crate) fn member_name(&self, client_id: String) -> String {
+        let member = self.members.iter().find(|member| member.client_id == client_id);
+        member.map_or(client_id, |member| member.name.clone())
+    }
+
+    /// As JSON shows it.
+    pub(crate) fn json(&self) -> Value {
+        let member = |member: &RoomMember| json!({ "client_id": member.client_id, "name": member.name, "present": member.present });
+        json!({
+            "room": self.id,
+            "name": self.name,
+            "state": self.state.word(),
+            "owner": self.owner,
+            "members": self.members.iter().map(member).collect::<Vec<_>>(),
+            "last_seq": self.last_seq,
+            "unread": self.unread,
+        })
+    }
+}
+
+fn member(mut properties: HashMap<String, OwnedVariant>) -> RoomMember {
+    let mut member = RoomMember::default();
+    put(&mut member.client_id, &mut properties, "client_id");
+    put(&mut member.name, &mut properties, "name");
+    put(&mut member.present, &mut properties, "present");
+    member
 }
 
 impl Peer {

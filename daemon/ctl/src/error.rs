@@ -42,7 +42,9 @@ pub(crate) enum CommandError {
     Failure(Failure),
     /// No contact is meant by this.
     NoSuchPeer(String),
-    /// Several contacts may be meant by this.
+    /// No room is meant by this.
+    NoSuchRoom(String),
+    /// Several contacts or rooms may be meant by this.
     Ambiguous(String),
     /// The command line cannot be carried out as written.
     Usage(String),
@@ -64,9 +66,12 @@ impl CommandError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Failure(failure) => failure_exit(failure),
-            Self::NoSuchPeer(_) | Self::PairingFailed(_) | Self::TaskFailed(_) | Self::Damaged | Self::Cancelled => {
-                Exit::Refused
-            }
+            Self::NoSuchPeer(_)
+            | Self::NoSuchRoom(_)
+            | Self::PairingFailed(_)
+            | Self::TaskFailed(_)
+            | Self::Damaged
+            | Self::Cancelled => Exit::Refused,
             Self::Ambiguous(_) | Self::Usage(_) => Exit::Usage,
             Self::TimedOut(_) => Exit::TimedOut,
             // The reader has seen enough, as in `kithctl history PEER | head`.
@@ -82,7 +87,7 @@ impl CommandError {
             Self::Failure(Failure::NotReachable(_)) => "NotReachable",
             Self::Failure(Failure::Denied(_)) => "Denied",
             Self::Failure(Failure::TimedOut) | Self::TimedOut(_) => "TimedOut",
-            Self::Failure(Failure::NoObject) | Self::NoSuchPeer(_) => "NotFound",
+            Self::Failure(Failure::NoObject) | Self::NoSuchPeer(_) | Self::NoSuchRoom(_) => "NotFound",
             Self::Failure(Failure::InvalidArgs(_)) => "InvalidArgs",
             Self::Failure(Failure::Bus(_)) => "Bus",
             Self::Ambiguous(_) => "Ambiguous",
@@ -113,8 +118,9 @@ impl fmt::Display for CommandError {
         match self {
             Self::Failure(failure) => failure.fmt(f),
             Self::NoSuchPeer(wanted) => write!(f, "There is no contact `{wanted}`: see kithctl peers."),
+            Self::NoSuchRoom(wanted) => write!(f, "There is no room `{wanted}`: see kithctl rooms."),
             Self::Ambiguous(wanted) => {
-                write!(f, "`{wanted}` may mean several contacts: write more of the client id, see kithctl peers.")
+                write!(f, "`{wanted}` may mean several: write more of the id, see kithctl peers and kithctl rooms.")
             }
             Self::Usage(sentence) | Self::TimedOut(sentence) | Self::TaskFailed(sentence) => f.write_str(sentence),
             Self::Damaged => f.write_str("The store is damaged: do what each line says."),

@@ -54,6 +54,28 @@ pub struct ImportOptions {
     pub secret: Option<Secret>,
 }
 
+/// Options of `Manager1.CreateRoom`.
+#[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct CreateRoomOptions {
+    /// 1 to 64 bytes.
+    pub name: String,
+    /// The contacts' objects.
+    pub members: Vec<OwnedObjectPath>,
+}
+
+/// One member of a room, as `Room1.Members` shows it.
+#[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}")]
+pub struct RoomMember {
+    /// Its client id, in groups of four.
+    pub client_id: String,
+    /// The owner's name for it.
+    pub name: String,
+    /// Whether it is there.
+    pub present: bool,
+}
+
 /// Options of `Conversation1.Send`.
 #[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
@@ -117,8 +139,10 @@ pub struct Row {
     pub seq: u64,
     /// Its name, the same on both devices: 32 hexadecimal digits.
     pub id: String,
-    /// The contact's object.
+    /// The contact's object; in a room, whose writing it is, and `/` for this device's own.
     pub peer: OwnedObjectPath,
+    /// The room's object; only in rooms.
+    pub room: Option<OwnedObjectPath>,
     /// Who wrote it.
     pub direction: Direction,
     /// How far it has come.
@@ -183,6 +207,7 @@ mod tests {
             seq: 3,
             id: "00112233445566778899aabbccddeeff".into(),
             peer: crate::peer_path("abcdefghijklmnopqrstuvwxyz234567").unwrap(),
+            room: None,
             direction: Direction::Incoming,
             state: MessageState::Delivered,
             sent_ms: 1,

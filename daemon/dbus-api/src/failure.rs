@@ -50,6 +50,14 @@ names! {
     NotPaired,
     /// The contact is blocked.
     Blocked,
+    /// Only the room's owner can do that.
+    NotOwner,
+    /// This device is not on the room's roster any more.
+    NotAMember,
+    /// The room's owner has signed two rosters of one version.
+    RoomFrozen,
+    /// The owner has to hand the room over first.
+    OwnsRoom,
     /// An argument is out of its range.
     InvalidArgument,
     /// The body is too large.

@@ -20,22 +20,23 @@ mod values;
 mod xml;
 
 pub use dict::{
-    AcceptOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Retention, RetentionChoice, Row, SendOptions,
-    SetUpOptions,
+    AcceptOptions, CreateRoomOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Retention, RetentionChoice,
+    RoomMember, Row, SendOptions, SetUpOptions,
 };
 pub use failure::{Failure, Refusal, RefusalName, Result};
 pub use names::{
     CONVERSATION_INTERFACE, INBOX_INTERFACE, INBOX_PATH, MANAGER_INTERFACE, NO_OBJECT, PAIRING_INTERFACE,
-    PAIRING_PREFIX, PEER_INTERFACE, PEER_PREFIX, ROOT_PATH, SERVICE, TASK_INTERFACE, TASK_PREFIX, client_id_of,
-    pairing_number_of, pairing_path, peer_path, task_number_of, task_path,
+    PAIRING_PREFIX, PEER_INTERFACE, PEER_PREFIX, ROOM_INTERFACE, ROOM_PREFIX, ROOT_PATH, SERVICE, TASK_INTERFACE,
+    TASK_PREFIX, client_id_of, pairing_number_of, pairing_path, peer_path, room_id_of, room_path, task_number_of,
+    task_path,
 };
 pub use proxy::{
     Available, Conversation1Proxy, Finished, Inbox1Proxy, Intruder, Manager1Proxy, Pairing1Proxy, Peer1Proxy,
-    StateChanged, StateChangedStream, Task1Proxy, Trouble,
+    Room1Proxy, StateChanged, StateChangedStream, Task1Proxy, Trouble,
 };
 pub use secret::Secret;
 pub use values::{
-    DaemonState, Direction, LinkState, LoggingMode, MessageState, PairingState, Presence, Signaling, TaskKind,
-    TaskState, Trust,
+    DaemonState, Direction, LinkState, LoggingMode, MessageState, PairingState, Presence, RoomState, Signaling,
+    TaskKind, TaskState, Trust,
 };
 pub use xml::INTERFACES;

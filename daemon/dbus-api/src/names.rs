@@ -14,6 +14,9 @@ pub const INBOX_PATH: &str = "/org/kith/Messenger1/inbox";
 /// What precedes a client id without hyphens in a peer's path.
 pub const PEER_PREFIX: &str = "/org/kith/Messenger1/peer/";
 
+/// What precedes a room's id in a room's path.
+pub const ROOM_PREFIX: &str = "/org/kith/Messenger1/room/";
+
 /// What precedes a number in a pairing's path.
 pub const PAIRING_PREFIX: &str = "/org/kith/Messenger1/pairing/";
 
@@ -29,7 +32,10 @@ pub const MANAGER_INTERFACE: &str = "org.kith.Messenger1.Manager1";
 /// A contact.
 pub const PEER_INTERFACE: &str = "org.kith.Messenger1.Peer1";
 
-/// The conversation with a contact.
+/// A room.
+pub const ROOM_INTERFACE: &str = "org.kith.Messenger1.Room1";
+
+/// The conversation with a contact, or in a room.
 pub const CONVERSATION_INTERFACE: &str = "org.kith.Messenger1.Conversation1";
 
 /// All received messages.
@@ -40,6 +46,9 @@ pub const PAIRING_INTERFACE: &str = "org.kith.Messenger1.Pairing1";
 
 /// Long work.
 pub const TASK_INTERFACE: &str = "org.kith.Messenger1.Task1";
+
+/// Digits of a room's id.
+const ROOM_ID_CHARS: usize = 32;
 
 /// Characters of a client id without hyphens.
 const CLIENT_ID_CHARS: usize = 32;
@@ -76,6 +85,25 @@ pub fn client_id_of(path: &ObjectPath<'_>) -> Option<String> {
     Some(text)
 }
 
+/// The path of the room with this id, 32 hexadecimal digits.
+///
+/// # Errors
+///
+/// `None` if the text is not one.
+pub fn room_path(id: &str) -> Option<OwnedObjectPath> {
+    let bare = id.to_ascii_lowercase();
+    if !is_room_id(&bare) {
+        return None;
+    }
+    OwnedObjectPath::try_from(format!("{ROOM_PREFIX}{bare}")).ok()
+}
+
+/// The id of the room with this path.
+pub fn room_id_of(path: &ObjectPath<'_>) -> Option<String> {
+    let id = path.as_str().strip_prefix(ROOM_PREFIX)?;
+    is_room_id(id).then(|| id.to_owned())
+}
+
 /// The path of the pairing with this number.
 pub fn pairing_path(number: u32) -> OwnedObjectPath {
     OwnedObjectPath::from(ObjectPath::from_string_unchecked(format!("{PAIRING_PREFIX}{number}")))
@@ -94,6 +122,10 @@ pub fn task_path(number: u32) -> OwnedObjectPath {
 /// The number of the task with this path.
 pub fn task_number_of(path: &ObjectPath<'_>) -> Option<u32> {
     path.as_str().strip_prefix(TASK_PREFIX)?.parse().ok()
+}
+
+fn is_room_id(text: &str) -> bool {
+    text.len() == ROOM_ID_CHARS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn is_bare_client_id(text: &str) -> bool {
@@ -126,6 +158,14 @@ mod tests {
             assert_eq!(peer_path(text), None, "{text}");
         }
         assert_eq!(client_id_of(&ObjectPath::from_static_str(INBOX_PATH).unwrap()), None);
+    }
+
+    #[test]
+    fn a_room_id_becomes_a_path_and_comes_back() {
+        let id = "00112233445566778899aabbccddeeff";
+        let path = room_path(&id.to_uppercase()).unwrap();
+        assert_eq!(room_id_of(&path).unwrap(), id);
+        assert_eq!((room_path("0011"), room_id_of(&pairing_path(7))), (None, None));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use zbus::wire::Fd;
 use zbus::{OwnedObjectPath, OwnedVariant, proxy};
 
 use crate::{
-    AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, LinkState, MessageState, Notice,
-    PairingState, Presence, Result, Retention, RetentionChoice, Row, Secret, SendOptions, SetUpOptions, Signaling,
-    TaskKind, TaskState, Trust,
+    AcceptOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, LinkState,
+    MessageState, Notice, PairingState, Presence, Result, Retention, RetentionChoice, RoomMember, RoomState, Row,
+    Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
 };
 
 /// The daemon as a whole.
@@ -44,6 +44,9 @@ pub trait Manager1 {
 
     /// Accepts an invite; the path is the pairing's.
     fn accept(&self, uri: &str, options: &AcceptOptions) -> Result<OwnedObjectPath>;
+
+    /// Makes a room; the path is the room's.
+    fn create_room(&self, options: &CreateRoomOptions) -> Result<OwnedObjectPath>;
 
     /// Somebody else tried to use this identity.
     #[zbus(signal)]
@@ -143,7 +146,46 @@ pub trait Peer1 {
     fn last_seen(&self) -> Result<u64>;
 }
 
-/// The conversation with a contact.
+/// A room.
+#[proxy(interface = "org.kith.Messenger1.Room1", default_service = "org.kith.Messenger1")]
+pub trait Room1 {
+    /// Takes a contact into the room.
+    fn add(&self, peer: &zbus::ObjectPath<'_>) -> Result<()>;
+
+    /// Takes a member off the roster.
+    fn remove(&self, peer: &zbus::ObjectPath<'_>) -> Result<()>;
+
+    /// Gives the room another name.
+    fn rename(&self, name: &str) -> Result<()>;
+
+    /// Makes another member the owner.
+    fn hand_over(&self, peer: &zbus::ObjectPath<'_>) -> Result<()>;
+
+    /// Leaves the room, and forgets it and its history.
+    fn leave(&self) -> Result<()>;
+
+    /// Its name.
+    #[zbus(property)]
+    fn name(&self) -> Result<String>;
+
+    /// How this device stands to it.
+    #[zbus(property)]
+    fn state(&self) -> Result<RoomState>;
+
+    /// The owner's client id.
+    #[zbus(property)]
+    fn owner(&self) -> Result<String>;
+
+    /// Who is in it, this device too.
+    #[zbus(property)]
+    fn members(&self) -> Result<Vec<RoomMember>>;
+
+    /// The version of the roster.
+    #[zbus(property)]
+    fn version(&self) -> Result<u64>;
+}
+
+/// The conversation with a contact, or in a room.
 #[proxy(interface = "org.kith.Messenger1.Conversation1", default_service = "org.kith.Messenger1")]
 pub trait Conversation1 {
     /// Queues a message; returns its id when it is on disk.

@@ -175,6 +175,18 @@ value! {
 }
 
 value! {
+    /// How this device stands to a room.
+    RoomState {
+        /// It is on the roster.
+        Joined = 1 "joined",
+        /// It was taken off the roster.
+        Removed = 2 "removed",
+        /// The owner has signed two rosters of one version.
+        Frozen = 3 "frozen",
+    }
+}
+
+value! {
     /// What a task works at.
     TaskKind {
         /// Writes a backup.
@@ -224,7 +236,7 @@ mod tests {
     #[test]
     fn every_number_comes_back() {
         check!(DaemonState Signaling LoggingMode Trust Presence LinkState Direction MessageState PairingState);
-        check!(TaskKind TaskState);
+        check!(RoomState TaskKind TaskState);
     }
 
     #[test]

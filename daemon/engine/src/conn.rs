@@ -1,13 +1,15 @@
 //! One connection to a peer: a link, the handshake in it, and the session that comes of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kith_crypto::identity::{Card, ClientId};
+use kith_crypto::room::RoomId;
 use kith_crypto::sealed::{Header, PayloadKind, SessionId};
 use kith_crypto::session::{Handshake, Session};
 use kith_crypto::version::Version;
 
 use crate::record::Incarnation;
+use crate::room::Heard;
 use crate::{LinkPath, LinkRole, PairingId, Via};
 
 /// From the offer to the other side's `hello`. Relayed paths through slow networks need a few
@@ -65,6 +67,10 @@ pub(crate) struct Conn {
     pub(crate) key_generation: u64,
     /// Repeats whose stored message is being looked up.
     pub(crate) lookups: usize,
+    /// Which rosters the other side holds, as it says: of rooms that this device may not know yet.
+    pub(crate) heard: BTreeMap<RoomId, Heard>,
+    /// Rosters handed to the other side.
+    pub(crate) pushes: u32,
 }
 
 impl Conn {
@@ -96,6 +102,8 @@ impl Conn {
             key_since_ms: boot_ms,
             key_generation: 0,
             lookups: 0,
+            heard: BTreeMap::new(),
+            pushes: 0,
         }
     }
 

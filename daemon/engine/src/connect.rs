@@ -32,10 +32,12 @@ impl Engine {
         self.take_notice(notice);
         // First, so that the configuration is there before the first peer is seen.
         self.request_ice(now);
-        let add: Vec<_> = self.contacts.keys().copied().filter(|peer| !self.is_blocked(*peer)).collect();
+        let watched = self.contacts.iter().filter(|(_, contact)| contact.is_watched());
+        let add: Vec<_> = watched.map(|(peer, _)| *peer).collect();
         if !add.is_empty() {
             self.signal(SignalOut::Watch { add, remove: Vec::new() });
         }
+        self.enter_rooms();
         self.pairings_connected(now, rng);
     }
 
@@ -49,6 +51,7 @@ impl Engine {
         for peer in online {
             self.presence(peer, false, now, rng);
         }
+        self.forget_presence_in_rooms(now, rng);
     }
 
     pub(crate) fn take_notice(&mut self, notice: LoggingNotice) {
@@ -80,19 +83,28 @@ impl Engine {
     }
 
     pub(crate) fn presence(&mut self, peer: ClientId, online: bool, now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get_mut(&peer).filter(|contact| !contact.standing.blocked) else { return };
+        let Some(contact) = self.contacts.get_mut(&peer).filter(|contact| contact.is_watched()) else { return };
         if contact.online == online {
             return;
         }
+        let before = contact.way();
         contact.online = online;
-        if online {
+        self.way_changed(peer, before, now, rng);
+        self.notify_peer(peer);
+    }
+
+    /// A peer came, or went, as the server says; or only the way to it has changed.
+    pub(crate) fn way_changed(&mut self, peer: ClientId, before: Option<Via>, now: Now, rng: Rng<'_>) {
+        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+        let after = contact.way();
+        if before.is_none() && after.is_some() {
             // Whoever comes back is called at once; but not each time, if a server says so all the time.
             if now.boot_ms >= contact.came_ms.saturating_add(STEADY_MS) {
                 contact.failures = 0;
                 contact.came_ms = now.boot_ms;
             }
             self.schedule(peer, now, rng);
-        } else {
+        } else if before.is_some() && after.is_none() {
             contact.connect_at = None;
             let attempt = contact.attempt;
             if let Some(link) = attempt
@@ -101,7 +113,6 @@ impl Engine {
                 self.end_conn(link, now, rng);
             }
         }
-        self.notify_peer(peer);
     }
 
     /// Plans the next attempt, if one is wanted.
@@ -109,7 +120,7 @@ impl Engine {
         let own_id = self.own_id;
         let pairing = self.conns.values().any(|c| c.peer == peer && c.purpose != Purpose::Contact);
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        let wanted = contact.online && contact.current.is_none() && contact.attempt.is_none() && !pairing;
+        let wanted = contact.way().is_some() && contact.current.is_none() && contact.attempt.is_none() && !pairing;
         contact.connect_at = wanted.then(|| {
             let turn = if own_id < peer { 0 } else { OFFER_WAIT_MS };
             now.boot_ms.saturating_add(turn).saturating_add(backoff_ms(contact.failures, rng))
@@ -120,12 +131,12 @@ impl Engine {
     pub(crate) fn connect(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.connect_at = None;
-        if contact.current.is_some() || contact.attempt.is_some() || !contact.online {
+        if contact.current.is_some() || contact.attempt.is_some() {
             return;
         }
+        let Some(via) = contact.way() else { return };
         let card = contact.record.card.clone();
-        let link =
-            self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Offerer, new_session_id(rng), now, rng);
+        let link = self.open_conn(card, via, Purpose::Contact, LinkRole::Offerer, new_session_id(rng), now, rng);
         if let Some(contact) = self.contacts.get_mut(&peer) {
             contact.attempt = Some(link);
         }
@@ -191,8 +202,10 @@ impl Engine {
         let Ok(header) = Header::peek(&payload) else { return self.drop_payload(Drop::NotOpened, now) };
         match (header.kind, via) {
             (PayloadKind::FirstOffer, Via::Invite(token)) => self.first_offer(from, token, &mut payload, now, rng),
-            (PayloadKind::Offer, Via::Contact) => self.offer(from, header, &mut payload, now, rng),
-            (PayloadKind::FirstOffer, Via::Contact) | (PayloadKind::Offer, Via::Invite(_)) => {
+            (PayloadKind::Offer, Via::Contact | Via::Room(_)) => {
+                self.offer(from, via, header, &mut payload, now, rng);
+            }
+            (PayloadKind::FirstOffer, Via::Contact | Via::Room(_)) | (PayloadKind::Offer, Via::Invite(_)) => {
                 self.drop_payload(Drop::Unasked, now);
             }
             (PayloadKind::Answer | PayloadKind::Candidate | PayloadKind::Withdraw, _) => {
@@ -201,8 +214,18 @@ impl Engine {
         }
     }
 
-    fn offer(&mut self, from: ClientId, header: Header, payload: &mut [u8], now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get(&from) else { return self.drop_payload(Drop::Unasked, now) };
+    /// Whether a device may offer under this right.
+    fn may_offer(&self, from: ClientId, via: Via) -> bool {
+        match via {
+            Via::Contact => self.contacts.get(&from).is_some_and(|contact| !contact.is_introduced()),
+            Via::Room(token) => self.rooms.values().any(|room| room.token == token && room.takes_from(from)),
+            Via::Invite(_) => false,
+        }
+    }
+
+    fn offer(&mut self, from: ClientId, via: Via, header: Header, payload: &mut [u8], now: Now, rng: Rng<'_>) {
+        let contact = self.contacts.get(&from).filter(|_| self.may_offer(from, via));
+        let Some(contact) = contact else { return self.drop_payload(Drop::Unasked, now) };
         let card = contact.record.card.clone();
         let major_min = contact.record.major_min;
         if contact.has_seen_offer(header.session) {
@@ -226,7 +249,7 @@ impl Engine {
             // Ours gives way, or the other side has given up the attempt before this one.
             self.forget_conn(attempt, rng);
         }
-        let link = self.open_conn(card, Via::Contact, Purpose::Contact, LinkRole::Answerer, header.session, now, rng);
+        let link = self.open_conn(card, via, Purpose::Contact, LinkRole::Answerer, header.session, now, rng);
         if let Some(contact) = self.contacts.get_mut(&from) {
             contact.attempt = Some(link);
             contact.connect_at = None;
@@ -354,7 +377,7 @@ impl Engine {
             let steady = now.boot_ms >= conn.in_use_since_ms.saturating_add(STEADY_MS);
             contact.failures = if steady { 0 } else { contact.failures.saturating_add(1) };
             contact.current = None;
-            contact.outbox.rewind();
+            self.rewind(conn.peer);
             self.notify_peer(conn.peer);
         }
         self.schedule(conn.peer, now, rng);

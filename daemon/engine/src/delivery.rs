@@ -1,13 +1,14 @@
 //! Messages: out of the outbox, into the history, acknowledged (docs/protocol.md §7).
 
 use kith_crypto::identity::ClientId;
+use kith_crypto::room::RoomId;
 use kith_crypto::wire::{self, Ack, BODY_BYTES_MAX, Frame, Message};
 
-use crate::contact::{INBOUND_MAX, Inbounded, OUTBOX_MAX, Sent, WINDOW_MAX};
 use crate::engine::{Engine, Pending, PendingLoad, Rng, inbox_ops};
 use crate::event::{Event, MessageState};
-use crate::record::{Direction, MessageId, MessageRecord};
+use crate::record::{ConversationId, Direction, Incarnation, MessageId, MessageRecord};
 use crate::restored::{count_new, is_same};
+use crate::strand::{INBOUND_MAX, Inbounded, Lane, OUTBOX_MAX, Sent, WINDOW_MAX};
 use crate::{CommitError, CommitId, LinkId, Load, LoadId, Loaded, NewMessage, Now, Op, Reply, RequestError, RequestId};
 
 /// The conversation between two devices has no name of its own.
@@ -21,33 +22,28 @@ impl Engine {
     pub(crate) fn send(
         &mut self,
         request: RequestId,
-        peer: ClientId,
+        conversation: ConversationId,
         message: NewMessage,
         now: Now,
         rng: Rng<'_>,
     ) -> Result<(), RequestError> {
         check(&message)?;
-        let contact = self.contacts.get_mut(&peer).ok_or(RequestError::NotFound)?;
-        if !contact.is_paired() {
-            return Err(RequestError::NotPaired);
-        }
-        if contact.standing.blocked {
-            return Err(RequestError::Blocked);
-        }
-        if contact.outbox.count >= OUTBOX_MAX {
-            return Err(RequestError::QuotaExceeded);
-        }
+        let (to, incarnation) = match conversation {
+            ConversationId::Direct(peer) => self.may_send_to_contact(peer)?,
+            ConversationId::Room(room) => self.may_send_to_room(room)?,
+        };
         let mut id = [0; 16];
         rng.fill_bytes(&mut id);
         let id = MessageId(id);
-        let incarnation = contact.record.incarnation;
-        contact.conversation.last_seq += 1;
-        contact.conversation.sent_number += 1;
+        let counters = self.counters(conversation).ok_or(RequestError::NotFound)?;
+        counters.last_seq += 1;
+        counters.sent_number += 1;
+        let counters = counters.clone();
         let record = MessageRecord {
-            seq: contact.conversation.last_seq,
+            seq: counters.last_seq,
             id,
             direction: Direction::Outgoing,
-            number: contact.conversation.sent_number,
+            number: counters.sent_number,
             incarnation,
             sent_utc_ms: now.utc_ms,
             clock_trusted: now.clock_trusted,
@@ -58,22 +54,40 @@ impl Engine {
             ttl_s: message.ttl_s,
             body: message.body,
         };
-        let claim = message.idempotency_key.map(|key| Op::ClaimKey { peer, key, id });
-        let ops = claim.into_iter().chain([
-            Op::PutMessage(peer, record.clone()),
-            Op::PutOutbox { peer, number: record.number, seq: record.seq },
-            Op::PutConversation(peer, contact.conversation.clone()),
-        ]);
-        let ops = ops.collect();
-        self.commit(ops, Pending::Sent { request, peer, message: record });
+        let claim = message.idempotency_key.map(|key| Op::ClaimKey { conversation, key, id });
+        let (number, seq) = (record.number, record.seq);
+        let waits = to.iter().map(|peer| Op::PutOutbox { conversation, peer: *peer, number, seq });
+        let ops = claim
+            .into_iter()
+            .chain([Op::PutMessage(conversation, record.clone())])
+            .chain(waits)
+            .chain([Op::PutConversation(conversation, counters)])
+            .collect();
+        self.commit(ops, Pending::Sent { request, conversation, to, message: record });
         Ok(())
     }
 
+    fn may_send_to_contact(&self, peer: ClientId) -> Result<(Vec<ClientId>, Incarnation), RequestError> {
+        let contact = self.contacts.get(&peer).ok_or(RequestError::NotFound)?;
+        if !contact.is_paired() {
+            return Err(RequestError::NotPaired);
+        }
+        if contact.standing.blocked {
+            return Err(RequestError::Blocked);
+        }
+        if contact.strand.outbox.count >= OUTBOX_MAX {
+            return Err(RequestError::QuotaExceeded);
+        }
+        Ok((vec![peer], contact.record.incarnation))
+    }
+
     /// A message survives a power cut from here.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn message_queued(
         &mut self,
         request: RequestId,
-        peer: ClientId,
+        conversation: ConversationId,
+        to: Vec<ClientId>,
         message: MessageRecord,
         result: Result<(), CommitError>,
         now: Now,
@@ -86,31 +100,43 @@ impl Engine {
         }
         self.reply(request, Ok(Reply::Message(message.id)));
         let (seq, id) = (message.seq, message.id);
-        self.notify(Event::MessageState { peer, seq, id, state: MessageState::Queued });
-        self.notify_peer(peer);
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        contact.outbox.count += 1;
-        let outbox = &mut contact.outbox;
+        self.notify(Event::MessageState { conversation, seq, id, state: MessageState::Queued });
+        self.notify_conversation(conversation);
+        if let ConversationId::Room(room) = conversation {
+            self.message_waits(room, &message, &to);
+        }
+        for peer in to {
+            self.transmit_queued(Lane { conversation, peer }, &message, now, rng);
+        }
+    }
+
+    fn transmit_queued(&mut self, lane: Lane, message: &MessageRecord, now: Now, rng: Rng<'_>) {
+        let link = self.open_link(lane);
+        let Some(strand) = self.strand(lane) else { return };
+        let outbox = &mut strand.outbox;
+        outbox.count += 1;
         // A page that was read meanwhile has brought it already.
         if message.number <= outbox.sent_number {
             return;
         }
-        let link = contact.current;
         let direct = link.is_some() && !outbox.backlog && outbox.loading.is_none() && outbox.has_room();
         match link {
-            Some(link) if direct => self.transmit_message(link, peer, &message, now, rng),
+            Some(link) if direct => self.transmit_message(link, lane, message, now, rng),
             _ => {
                 outbox.backlog = true;
                 outbox.grown = true;
-                self.fill_window(peer);
+                self.fill_window(lane);
             }
         }
     }
 
-    fn transmit_message(&mut self, link: LinkId, peer: ClientId, record: &MessageRecord, now: Now, rng: Rng<'_>) {
+    fn transmit_message(&mut self, link: LinkId, lane: Lane, record: &MessageRecord, now: Now, rng: Rng<'_>) {
         let message = Message {
             id: record.id.0,
-            conversation: DIRECT,
+            conversation: match lane.conversation {
+                ConversationId::Direct(_) => DIRECT,
+                ConversationId::Room(room) => room.0,
+            },
             number: record.number,
             sent_utc_ms: record.sent_utc_ms,
             clock_trusted: record.clock_trusted,
@@ -121,60 +147,62 @@ impl Engine {
         };
         let sent = Sent { seq: record.seq, id: record.id, hash: message.hash() };
         if self.send_frame(link, &Frame::Message(message), now, rng)
-            && let Some(contact) = self.contacts.get_mut(&peer)
+            && let Some(strand) = self.strand(lane)
         {
-            contact.outbox.sent.insert(record.number, sent);
-            contact.outbox.sent_number = record.number;
+            strand.outbox.sent.insert(record.number, sent);
+            strand.outbox.sent_number = record.number;
             self.check_key(link, now, rng);
         }
     }
 
     /// Asks for the next page of the outbox, if there may be one and there is room for it.
-    pub(crate) fn fill_window(&mut self, peer: ClientId) {
-        let Some(contact) = self.contacts.get(&peer) else { return };
-        let outbox = &contact.outbox;
-        let wanted = contact.current.is_some() && contact.is_paired() && outbox.backlog && outbox.loading.is_none();
+    pub(crate) fn fill_window(&mut self, lane: Lane) {
+        let open = self.open_link(lane).is_some();
+        let Some(strand) = self.strand(lane) else { return };
+        let outbox = &strand.outbox;
         // In large steps: at least half a window at a time.
-        if !wanted || outbox.sent.len() > WINDOW_MAX / 2 {
+        if !open || !outbox.backlog || outbox.loading.is_some() || outbox.sent.len() > WINDOW_MAX / 2 {
             return;
         }
-        let load = Load::Outbox { peer, after: outbox.sent_number, count_max: WINDOW_MAX - outbox.sent.len() };
-        let id = self.load(load, PendingLoad::Outbox { peer });
-        if let Some(contact) = self.contacts.get_mut(&peer) {
-            contact.outbox.loading = Some(id);
-            contact.outbox.grown = false;
+        let Lane { conversation, peer } = lane;
+        let count_max = WINDOW_MAX - outbox.sent.len();
+        let load = Load::Outbox { conversation, peer, after: outbox.sent_number, count_max };
+        let id = self.load(load, PendingLoad::Outbox { lane });
+        if let Some(strand) = self.strand(lane) {
+            strand.outbox.loading = Some(id);
+            strand.outbox.grown = false;
         }
     }
 
-    pub(crate) fn outbox_loaded(&mut self, peer: ClientId, id: LoadId, loaded: Loaded, now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+    pub(crate) fn outbox_loaded(&mut self, lane: Lane, id: LoadId, loaded: Loaded, now: Now, rng: Rng<'_>) {
+        let link = self.open_link(lane);
+        let Some(strand) = self.strand(lane) else { return };
         // A page that was asked for in an earlier session is of no use.
-        if contact.outbox.loading != Some(id) {
+        if strand.outbox.loading != Some(id) {
             return;
         }
-        contact.outbox.loading = None;
-        let link = contact.current;
+        strand.outbox.loading = None;
         match (loaded, link) {
             (Loaded::Outbox(messages), Some(link)) => {
-                if messages.is_empty() && !contact.outbox.grown {
-                    contact.outbox.backlog = false;
+                if messages.is_empty() && !strand.outbox.grown {
+                    strand.outbox.backlog = false;
                 }
                 for message in messages {
-                    self.transmit_loaded(link, peer, &message, now, rng);
+                    self.transmit_loaded(link, lane, &message, now, rng);
                 }
-                self.fill_window(peer);
+                self.fill_window(lane);
             }
             (Loaded::Failed(why), Some(link)) => {
-                self.trouble(peer, &format!("Queued messages could not be read: {why}."));
+                self.trouble(lane.peer, &format!("Queued messages could not be read: {why}."));
                 self.end_conn(link, now, rng);
             }
             (_, _) => {}
         }
     }
 
-    fn transmit_loaded(&mut self, link: LinkId, peer: ClientId, message: &MessageRecord, now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        let outbox = &mut contact.outbox;
+    fn transmit_loaded(&mut self, link: LinkId, lane: Lane, message: &MessageRecord, now: Now, rng: Rng<'_>) {
+        let Some(strand) = self.strand(lane) else { return };
+        let outbox = &mut strand.outbox;
         if message.number <= outbox.sent_number {
             return;
         }
@@ -182,75 +210,90 @@ impl Engine {
             outbox.sent_number = message.number;
             return;
         }
-        self.transmit_message(link, peer, message, now, rng);
+        self.transmit_message(link, lane, message, now, rng);
     }
 
     /// The peer says that a message is on its disk.
     pub(crate) fn ack(&mut self, link: LinkId, ack: Ack, now: Now, rng: Rng<'_>) {
         let Some(peer) = self.conns.get(&link).map(|c| c.peer) else { return };
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        let waiting = contact.outbox.sent.iter().find(|(_, sent)| sent.id.0 == ack.id);
+        let waiting = self.lanes_with(peer).into_iter().find_map(|lane| {
+            let (number, sent) = self.strand(lane)?.outbox.sent.iter().find(|(_, sent)| sent.id.0 == ack.id)?;
+            Some((lane, *number, *sent))
+        });
         // Nothing waits for a repeated acknowledgement.
-        let Some((&number, &sent)) = waiting else { return };
+        let Some((lane, number, sent)) = waiting else { return };
         if sent.hash != ack.hash {
             return self.break_off(link, "it acknowledged a message that it was not sent", now, rng);
         }
-        contact.outbox.sent.remove(&number);
-        contact.outbox.delivering.insert(number, sent);
-        self.write_delivered(peer, number, sent, now);
-        self.fill_window(peer);
+        if let Some(strand) = self.strand(lane) {
+            strand.outbox.sent.remove(&number);
+            strand.outbox.delivering.insert(number, sent);
+        }
+        self.write_delivered(lane, number, sent, now);
+        self.fill_window(lane);
     }
 
-    fn write_delivered(&mut self, peer: ClientId, number: u64, sent: Sent, now: Now) {
-        let op = Op::Delivered { peer, number, seq: sent.seq, utc_ms: now.utc_ms };
-        self.commit(vec![op], Pending::Delivered { peer, number, sent });
+    fn write_delivered(&mut self, lane: Lane, number: u64, sent: Sent, now: Now) {
+        let Lane { conversation, peer } = lane;
+        let op = Op::Delivered { conversation, peer, number, seq: sent.seq, utc_ms: now.utc_ms };
+        self.commit(vec![op], Pending::Delivered { lane, number, sent });
     }
 
     pub(crate) fn message_delivered(
         &mut self,
-        peer: ClientId,
+        lane: Lane,
         number: u64,
         sent: Sent,
         result: Result<(), CommitError>,
         now: Now,
     ) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
+        let Some(strand) = self.strand(lane) else { return };
         if result.is_err() {
-            contact.outbox.retry_at.get_or_insert(now.boot_ms.saturating_add(STORAGE_RETRY_MS));
+            strand.outbox.retry_at.get_or_insert(now.boot_ms.saturating_add(STORAGE_RETRY_MS));
             return;
         }
-        if contact.outbox.delivering.remove(&number).is_some() {
-            contact.outbox.count = contact.outbox.count.saturating_sub(1);
-            self.notify(Event::MessageState { peer, seq: sent.seq, id: sent.id, state: MessageState::Delivered });
+        if strand.outbox.delivering.remove(&number).is_none() {
+            return;
+        }
+        strand.outbox.count = strand.outbox.count.saturating_sub(1);
+        let conversation = lane.conversation;
+        let by_all = match conversation {
+            ConversationId::Direct(_) => true,
+            ConversationId::Room(room) => self.waits_no_more(room, number, lane.peer),
+        };
+        if by_all {
+            let (seq, id) = (sent.seq, sent.id);
+            self.notify(Event::MessageState { conversation, seq, id, state: MessageState::Delivered });
         }
     }
 
     /// There may be space again.
-    pub(crate) fn retry_delivered(&mut self, peer: ClientId, now: Now) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        contact.outbox.retry_at = None;
-        for (number, sent) in contact.outbox.delivering.clone() {
-            self.write_delivered(peer, number, sent, now);
+    pub(crate) fn retry_delivered(&mut self, lane: Lane, now: Now) {
+        let Some(strand) = self.strand(lane) else { return };
+        strand.outbox.retry_at = None;
+        for (number, sent) in strand.outbox.delivering.clone() {
+            self.write_delivered(lane, number, sent, now);
         }
     }
 
     /// A message from the peer.
     pub(crate) fn message(&mut self, link: LinkId, message: &Message<'_>, now: Now, rng: Rng<'_>) {
-        let Some(conn) = self.conns.get(&link) else { return };
-        let (peer, Some(incarnation)) = (conn.peer, conn.incarnation) else { return };
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        if message.conversation != DIRECT || message.number == 0 {
-            return self.break_off(link, "it sent a message to a conversation that is not there", now, rng);
+        if message.number == 0 {
+            return self.break_off(link, "it sent a message without a number", now, rng);
         }
+        // What no conversation of this device takes from that peer stays with it, unacknowledged: the
+        // two may only not have heard the same yet.
+        let Some((lane, incarnation)) = self.lane_of(link, message.conversation) else { return };
+        let Some(strand) = self.strand(lane) else { return };
         let hash = message.hash();
         let id = MessageId(message.id);
-        if message.number <= contact.high_water(incarnation) {
-            return self.repeat(link, peer, message.number, id, hash, now, rng);
+        if message.number <= strand.high_water(incarnation) {
+            return self.repeat(link, lane, incarnation, Repeated { number: message.number, id, hash }, now, rng);
         }
-        if contact.inbound.len() >= INBOUND_MAX {
+        if strand.inbound.len() >= INBOUND_MAX {
             return self.break_off(link, "it sent more messages than the window allows", now, rng);
         }
-        contact.inbound.waiting.push(Inbounded {
+        strand.inbound.waiting.push(Inbounded {
             incarnation,
             number: message.number,
             id,
@@ -259,7 +302,10 @@ impl Engine {
             message: MessageRecord {
                 seq: 0,
                 id,
-                direction: Direction::Incoming,
+                direction: match lane.conversation {
+                    ConversationId::Direct(_) => Direction::Incoming,
+                    ConversationId::Room(_) => Direction::Member(lane.peer),
+                },
                 number: message.number,
                 incarnation,
                 sent_utc_ms: message.sent_utc_ms,
@@ -272,138 +318,154 @@ impl Engine {
                 body: message.body.to_vec(),
             },
         });
-        self.commit_received(peer);
+        self.commit_received(lane);
     }
 
-    /// Writes what has come in, unless a commit for this peer is under way.
-    pub(crate) fn commit_received(&mut self, peer: ClientId) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        if contact.inbound.commit.is_some() || contact.inbound.waiting.is_empty() {
+    /// The strand that takes a message of this session, and under which name the sender counts in it.
+    fn lane_of(&self, link: LinkId, conversation: [u8; 16]) -> Option<(Lane, Incarnation)> {
+        let conn = self.conns.get(&link)?;
+        let peer = conn.peer;
+        if conversation == DIRECT {
+            return self.contacts.get(&peer)?.is_paired().then_some((Lane::direct(peer), conn.incarnation?));
+        }
+        let room = RoomId(conversation);
+        self.rooms.get(&room).filter(|known| known.takes_from(peer))?;
+        let heard = conn.heard.get(&room).filter(|heard| heard.version > 0)?;
+        Some((Lane { conversation: room.into(), peer }, heard.incarnation))
+    }
+
+    /// Writes what has come in, unless a commit for this strand is under way.
+    pub(crate) fn commit_received(&mut self, lane: Lane) {
+        let Lane { conversation, peer } = lane;
+        let mut inbox_seq = self.inbox_seq;
+        let Some((counters, strand)) = self.lane(lane) else { return };
+        if strand.inbound.commit.is_some() || strand.inbound.waiting.is_empty() {
             return;
         }
-        let mut messages = core::mem::take(&mut contact.inbound.waiting);
+        let mut messages = core::mem::take(&mut strand.inbound.waiting);
         let mut ops = Vec::with_capacity(messages.len() * 3 + 2);
         for message in messages.iter_mut().filter(|message| !message.known) {
-            contact.conversation.last_seq += 1;
-            contact.conversation.unread += 1;
-            self.inbox_seq += 1;
-            message.message.seq = contact.conversation.last_seq;
-            ops.extend(inbox_ops(peer, self.inbox_seq, message));
+            counters.last_seq += 1;
+            counters.unread += 1;
+            inbox_seq += 1;
+            message.message.seq = counters.last_seq;
+            ops.extend(inbox_ops(lane, inbox_seq, message));
             // The body is in the commit now. It is needed again only if the store should turn out to
             // have some of these messages already.
-            if !contact.may_know(message.incarnation) {
+            if !strand.may_know(conversation, message.incarnation) {
                 message.message.body = Vec::new();
             }
         }
-        ops.push(Op::PutMarks(peer, contact.marks_with(messages.iter())));
-        ops.push(Op::PutConversation(peer, contact.conversation.clone()));
-        let missing = contact.missing_with(&messages);
-        if missing != contact.missing {
+        ops.push(Op::PutMarks { conversation, peer, marks: strand.marks_with(messages.iter()) });
+        ops.push(Op::PutConversation(conversation, counters.clone()));
+        let missing = strand.missing_with(&messages);
+        if missing != strand.missing {
             ops.push(Op::PutMissing(peer, missing));
         }
-        contact.inbound.first_inbox_seq = self.inbox_seq + 1 - count_new(&messages);
-        contact.inbound.committing = messages;
-        let id = self.commit(ops, Pending::Received { peer });
-        if let Some(contact) = self.contacts.get_mut(&peer) {
-            contact.inbound.commit = Some(id);
+        strand.inbound.first_inbox_seq = inbox_seq + 1 - count_new(&messages);
+        strand.inbound.committing = messages;
+        self.inbox_seq = inbox_seq;
+        let id = self.commit(ops, Pending::Received { lane });
+        if let Some(strand) = self.strand(lane) {
+            strand.inbound.commit = Some(id);
         }
     }
 
     /// Received messages are on disk: acknowledge and tell; then go on with what came meanwhile.
     pub(crate) fn messages_received(
         &mut self,
-        peer: ClientId,
+        lane: Lane,
         id: CommitId,
         result: Result<(), CommitError>,
         now: Now,
         rng: Rng<'_>,
     ) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        contact.inbound.commit = None;
-        let messages = core::mem::take(&mut contact.inbound.committing);
-        let Err(messages) = self.look_up_twin(peer, id, messages, &result) else { return };
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        if let Err(error) = result {
-            contact.conversation.unread = contact.conversation.unread.saturating_sub(count_new(&messages));
-            contact.inbound.waiting.clear();
-            // Another commit may have carried the counters of messages that are not there.
-            let op = Op::PutConversation(peer, contact.conversation.clone());
-            let link = contact.current;
-            self.commit(vec![op], Pending::Seen);
-            self.trouble(peer, &format!("Messages could not be stored and stay with the sender: {error}."));
-            if let Some(link) = link {
-                self.end_conn(link, now, rng);
-            }
+        let Some(strand) = self.strand(lane) else { return };
+        // Of a strand that was dropped meanwhile, as a member leaves a room and comes back.
+        if strand.inbound.commit != Some(id) {
             return;
         }
-        let before = contact.missing;
-        contact.missing = contact.missing_with(&messages);
-        contact.marks = contact.marks_with(messages.iter());
-        let (link, mut inbox_seq) = (contact.current, contact.inbound.first_inbox_seq);
+        strand.inbound.commit = None;
+        let messages = core::mem::take(&mut strand.inbound.committing);
+        let Err(messages) = self.look_up_twin(lane, id, messages, &result) else { return };
+        if let Err(error) = result {
+            return self.receiving_failed(lane, &messages, &error, now, rng);
+        }
+        let Some(strand) = self.strand(lane) else { return };
+        let before = strand.missing;
+        strand.missing = strand.missing_with(&messages);
+        strand.marks = strand.marks_with(messages.iter());
+        let mut inbox_seq = strand.inbound.first_inbox_seq;
+        let link = self.session_with(lane.peer);
+        let conversation = lane.conversation;
         for message in &messages {
             if let Some(link) = link {
                 self.send_frame(link, &Frame::Ack(Ack { id: message.id.0, hash: message.hash }), now, rng);
             }
             if !message.known {
                 let (seq, id) = (message.message.seq, message.id);
-                self.notify(Event::Received { peer, seq, inbox_seq, id });
+                self.notify(Event::Received { conversation, peer: lane.peer, seq, inbox_seq, id });
                 inbox_seq += 1;
             }
         }
-        self.tell_missing(peer, before);
+        self.tell_missing(lane, before);
         if let Some(link) = link {
             self.check_key(link, now, rng);
         }
-        self.notify_peer(peer);
-        self.commit_received(peer);
+        self.notify_conversation(conversation);
+        self.commit_received(lane);
+    }
+
+    fn receiving_failed(&mut self, lane: Lane, messages: &[Inbounded], error: &CommitError, now: Now, rng: Rng<'_>) {
+        let Some((counters, strand)) = self.lane(lane) else { return };
+        counters.unread = counters.unread.saturating_sub(count_new(messages));
+        strand.inbound.waiting.clear();
+        // Another commit may have carried the counters of messages that are not there.
+        let op = Op::PutConversation(lane.conversation, counters.clone());
+        self.commit(vec![op], Pending::Seen);
+        self.trouble(lane.peer, &format!("Messages could not be stored and stay with the sender: {error}."));
+        if let Some(link) = self.session_with(lane.peer) {
+            self.end_conn(link, now, rng);
+        }
     }
 
     /// A number that was taken before: acknowledged again if it is the same message.
-    #[allow(clippy::too_many_arguments)]
     fn repeat(
         &mut self,
         link: LinkId,
-        peer: ClientId,
-        number: u64,
-        id: MessageId,
-        hash: [u8; 32],
+        lane: Lane,
+        incarnation: Incarnation,
+        repeated: Repeated,
         now: Now,
         rng: Rng<'_>,
     ) {
+        let on_its_way = self.strand(lane).and_then(|strand| strand.inbound.find(incarnation, repeated.number));
+        let same = on_its_way.map(|message| message.id == repeated.id && message.hash == repeated.hash);
         let Some(conn) = self.conns.get_mut(&link) else { return };
-        let Some(incarnation) = conn.incarnation else { return };
-        let on_its_way = self.contacts.get(&peer).and_then(|c| c.inbound.find(incarnation, number));
-        match on_its_way {
+        match same {
             // It will be acknowledged when it is on disk.
-            Some(message) if message.id == id && message.hash == hash => {}
-            Some(_) => self.break_off(link, "it sent another message under the same number", now, rng),
+            Some(true) => {}
+            Some(false) => self.break_off(link, "it sent another message under the same number", now, rng),
             None if conn.lookups >= INBOUND_MAX => {
                 self.break_off(link, "it sent more messages than the window allows", now, rng);
             }
             None => {
                 conn.lookups += 1;
-                self.load(Load::Message { peer, id }, PendingLoad::Repeat { link, number, id, hash });
+                let Lane { conversation, peer } = lane;
+                let load = Load::Message { conversation, peer, id: repeated.id };
+                self.load(load, PendingLoad::Repeat { link, repeated });
             }
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn repeat_loaded(
-        &mut self,
-        link: LinkId,
-        number: u64,
-        id: MessageId,
-        hash: [u8; 32],
-        loaded: Loaded,
-        now: Now,
-        rng: Rng<'_>,
-    ) {
+    pub(crate) fn repeat_loaded(&mut self, link: LinkId, repeated: Repeated, loaded: Loaded, now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get_mut(&link) else { return };
         conn.lookups = conn.lookups.saturating_sub(1);
         let Loaded::Message(stored) = loaded else {
             // Unanswered, it would keep its place in the sender's window for ever.
             return self.break_off(link, "a message could not be looked up in the store", now, rng);
         };
+        let Repeated { number, id, hash } = repeated;
         // A restored sender repeats under a new incarnation what is stored under an earlier one.
         if stored.is_some_and(|stored| is_same(&stored, number, &hash)) {
             self.send_frame(link, &Frame::Ack(Ack { id: id.0, hash }), now, rng);
@@ -411,6 +473,14 @@ impl Engine {
             self.break_off(link, "it sent another message under the same number", now, rng);
         }
     }
+}
+
+/// A message whose number was taken before.
+#[derive(Clone, Copy)]
+pub(crate) struct Repeated {
+    number: u64,
+    id: MessageId,
+    hash: [u8; 32],
 }
 
 fn check(message: &NewMessage) -> Result<(), RequestError> {

@@ -1,10 +1,11 @@
 //! What the engine wants done. Perform effects in the order in which they are polled.
 
 use kith_crypto::identity::ClientId;
+use kith_crypto::room::RoomId;
 
 use crate::{
-    ContactRecord, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord, MissingRecord,
-    Negotiation, ProfileRecord, Reply, RequestError, RequestId, SignalOut, StandingRecord,
+    ContactRecord, ConversationId, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord,
+    MissingRecord, Negotiation, ProfileRecord, Reply, RequestError, RequestId, RoomRecord, SignalOut, StandingRecord,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.
@@ -32,37 +33,63 @@ pub enum Op {
     /// Write a contact.
     PutContact(ContactRecord),
     /// Write a conversation's counters.
-    PutConversation(ClientId, ConversationRecord),
-    /// Write all high-water marks of a peer, at most [`Mark::COUNT_MAX`].
-    PutMarks(ClientId, Vec<Mark>),
+    PutConversation(ConversationId, ConversationRecord),
+    /// Write all high-water marks of a peer in a conversation, at most [`Mark::COUNT_MAX`].
+    PutMarks {
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Whose messages.
+        peer: ClientId,
+        /// The marks.
+        marks: Vec<Mark>,
+    },
     /// Write what is missing of a peer's messages.
     PutMissing(ClientId, MissingRecord),
     /// Write what a person has decided about a contact.
     PutStanding(ClientId, StandingRecord),
     /// Forget a contact, its conversation, its outbox and its history.
     RemoveContact(ClientId),
+    /// Write a room.
+    PutRoom(RoomRecord),
+    /// Forget a room, its conversation, its outboxes and its history.
+    RemoveRoom(RoomId),
+    /// Forget a member's marks and what waits for it; a message that then waits for nobody is
+    /// delivered.
+    DropMember {
+        /// Of which room.
+        room: RoomId,
+        /// Which member.
+        peer: ClientId,
+        /// When, milliseconds of UTC.
+        utc_ms: u64,
+    },
     /// Refuse the whole commit with [`CommitError::Repeated`] if this caller's key is known in
     /// the conversation; else remember it for this message.
     ClaimKey {
-        /// Whose conversation.
-        peer: ClientId,
+        /// Which conversation.
+        conversation: ConversationId,
         /// The caller's key.
         key: String,
         /// The message it stands for.
         id: MessageId,
     },
-    /// Refuse the whole commit with [`CommitError::Conflict`] if a message with this id is
-    /// already in the conversation.
+    /// Refuse the whole commit with [`CommitError::Conflict`] if a message of this peer with this
+    /// id is already in the conversation. Ids are claimed by their writers: nobody in a room can
+    /// take that of another's message.
     ClaimId {
-        /// Whose conversation.
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Who wrote it.
         peer: ClientId,
         /// The message's id.
         id: MessageId,
     },
     /// Write a message at its place in the history, and into the index of ids.
-    PutMessage(ClientId, MessageRecord),
+    PutMessage(ConversationId, MessageRecord),
     /// Put the own message with this number into the outbox; it stands in the history at `seq`.
     PutOutbox {
+        /// In which conversation.
+        conversation: ConversationId,
         /// To whom.
         peer: ClientId,
         /// Its number.
@@ -70,8 +97,11 @@ pub enum Op {
         /// Its place in the history.
         seq: u64,
     },
-    /// Take a message out of the outbox and set its state in the history to delivered.
+    /// Take a message out of a peer's outbox; once it waits for nobody, set its state in the history
+    /// to delivered.
     Delivered {
+        /// In which conversation.
+        conversation: ConversationId,
         /// To whom.
         peer: ClientId,
         /// Its number.
@@ -85,7 +115,9 @@ pub enum Op {
     PutInbox {
         /// Its place in the inbox.
         inbox_seq: u64,
-        /// Whose conversation.
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Who wrote it.
         peer: ClientId,
         /// Its place there.
         seq: u64,
@@ -121,6 +153,8 @@ pub enum CommitError {
 pub enum Load {
     /// The outbox of a peer, by number.
     Outbox {
+        /// In which conversation.
+        conversation: ConversationId,
         /// To whom.
         peer: ClientId,
         /// Only higher numbers.
@@ -130,16 +164,18 @@ pub enum Load {
     },
     /// How many received messages of a conversation are between two places.
     CountReceived {
-        /// Whose conversation.
-        peer: ClientId,
+        /// Which conversation.
+        conversation: ConversationId,
         /// Exclusive.
         after: u64,
         /// Inclusive.
         up_to: u64,
     },
-    /// The message with this id in the conversation with this peer, if there is one.
+    /// The message that this peer sent under this id, if there is one.
     Message {
-        /// Whose conversation.
+        /// Which conversation.
+        conversation: ConversationId,
+        /// Who wrote it.
         peer: ClientId,
         /// The message's id.
         id: MessageId,

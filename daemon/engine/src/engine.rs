@@ -1,19 +1,26 @@
 //! The engine: its state, its inputs, its outputs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
+use kith_crypto::room::RoomId;
 use kith_crypto::session::RECORD_BYTES_MAX;
 use rand_core::CryptoRng;
 
 use crate::budget::Budget;
 use crate::conn::{Conn, Stage};
-use crate::contact::{Contact, Inbounded, Sent};
+use crate::contact::Contact;
+use crate::delivery::Repeated;
 use crate::dropped::Drops;
 use crate::event::{Event, LinkState, SignalingState};
 use crate::pairing::Pairing;
-use crate::record::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StandingRecord, StoredState};
+use crate::record::{
+    ContactRecord, ConversationId, MessageId, MessageRecord, ProfileRecord, RoomState, StandingRecord, StoredState,
+};
+use crate::room::Room;
+use crate::roster::Adoption;
+use crate::strand::{Inbounded, Lane, Sent};
 use crate::{
     Commit, CommitError, CommitId, Effect, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now, Op,
     PairingId, Reply, Request, RequestError, RequestId, Signal, SignalOut,
@@ -33,26 +40,28 @@ pub struct Settings {
 
 /// What to do when a commit is complete.
 pub(crate) enum Pending {
-    Sent { request: RequestId, peer: ClientId, message: MessageRecord },
-    Delivered { peer: ClientId, number: u64, sent: Sent },
-    Received { peer: ClientId },
+    Sent { request: RequestId, conversation: ConversationId, to: Vec<ClientId>, message: MessageRecord },
+    Delivered { lane: Lane, number: u64, sent: Sent },
+    Received { lane: Lane },
     Accepted { request: RequestId, pairing: PairingId, contact: Option<ContactRecord> },
     Introduced { link: LinkId, pairing: PairingId, contact: ContactRecord },
     Confirmed { peer: ClientId },
-    Removed { request: Option<RequestId>, peer: ClientId },
+    Removed { request: Option<RequestId>, peer: ClientId, introduced: Option<ContactRecord> },
     Renamed { request: RequestId, peer: ClientId, before: String },
     Standing { request: RequestId, peer: ClientId, before: StandingRecord },
     Profile { request: RequestId, profile: ProfileRecord },
+    Roster(Box<Adoption>),
+    LeftRoom { request: RequestId, room: RoomId },
     Done { request: RequestId },
     Seen,
 }
 
 /// What to do when a load is complete.
 pub(crate) enum PendingLoad {
-    Outbox { peer: ClientId },
-    Repeat { link: LinkId, number: u64, id: MessageId, hash: [u8; 32] },
-    Twin { peer: ClientId, id: MessageId },
-    Read { request: RequestId, peer: ClientId, from: u64, seq: u64 },
+    Outbox { lane: Lane },
+    Repeat { link: LinkId, repeated: Repeated },
+    Twin { lane: Lane, id: MessageId },
+    Read { request: RequestId, conversation: ConversationId, from: u64, seq: u64 },
 }
 
 /// The messenger. See the crate's documentation for how to drive it.
@@ -69,6 +78,9 @@ pub struct Engine {
     /// When to ask for fresh credentials.
     pub(crate) ice_refresh_at: Option<u64>,
     pub(crate) contacts: BTreeMap<ClientId, Contact>,
+    pub(crate) rooms: BTreeMap<RoomId, Room>,
+    /// Rooms whose first roster is on its way to the disk.
+    pub(crate) joining: BTreeSet<RoomId>,
     pub(crate) conns: BTreeMap<LinkId, Conn>,
     pub(crate) pairings: BTreeMap<PairingId, Pairing>,
     pub(crate) budget: Budget,
@@ -93,8 +105,12 @@ impl Engine {
     pub fn new(identity: Arc<Identity>, settings: Settings, stored: StoredState) -> Self {
         let contacts: BTreeMap<_, _> =
             stored.contacts.into_iter().map(|c| (c.contact.client_id(), Contact::new(c))).collect();
+        let own_id = identity.client_id();
+        // A roster was verified before it was stored; what is no roster is no room.
+        let rooms =
+            stored.rooms.into_iter().filter_map(|r| Some((r.record.room, Room::new(r, own_id).ok()?))).collect();
         let mut engine = Self {
-            own_id: identity.client_id(),
+            own_id,
             identity,
             settings,
             profile: stored.profile,
@@ -104,6 +120,8 @@ impl Engine {
             ice: None,
             ice_refresh_at: None,
             contacts,
+            rooms,
+            joining: BTreeSet::new(),
             conns: BTreeMap::new(),
             pairings: BTreeMap::new(),
             budget: Budget::default(),
@@ -129,6 +147,8 @@ impl Engine {
         let mut events = vec![Event::DisplayName(self.profile.display_name.clone()), Event::Signaling(self.signaling)];
         events.extend(self.notice.clone().map(Event::Notice));
         events.extend(self.contacts.keys().filter_map(|peer| self.peer_view(*peer)).map(Event::Peer));
+        let rooms = self.rooms.values().filter(|room| room.record.state != RoomState::Left);
+        events.extend(rooms.map(Room::view).map(Event::Room));
         events.extend(self.pairings.iter().map(|(id, pairing)| Event::Pairing(pairing.view(*id))));
         events
     }
@@ -150,9 +170,16 @@ impl Engine {
     /// When to call [`Engine::handle_timeout`], in milliseconds of the boot clock.
     pub fn poll_timeout(&self) -> Option<u64> {
         let conns = self.conns.values().map(Self::conn_timeout);
-        let contacts = self.contacts.values().flat_map(|c| [c.connect_at, c.outbox.retry_at]).flatten();
+        let contacts = self.contacts.values().filter_map(|c| c.connect_at);
+        let retries = self.retries().map(|(at, _)| at);
         let pairings = self.pairings.values().flat_map(Pairing::timeouts);
-        conns.chain(contacts).chain(pairings).chain(self.ice_refresh_at).chain(self.drops.report_at).min()
+        conns
+            .chain(contacts)
+            .chain(retries)
+            .chain(pairings)
+            .chain(self.ice_refresh_at)
+            .chain(self.drops.report_at)
+            .min()
     }
 
     /// Something that was due by now.
@@ -178,10 +205,9 @@ impl Engine {
         for peer in peers {
             self.connect(peer, now, rng);
         }
-        let peers: Vec<_> =
-            self.contacts.iter().filter(|(_, c)| c.outbox.retry_at.is_some_and(due)).map(|(p, _)| *p).collect();
-        for peer in peers {
-            self.retry_delivered(peer, now);
+        let lanes: Vec<_> = self.retries().filter(|(at, _)| due(*at)).map(|(_, lane)| lane).collect();
+        for lane in lanes {
+            self.retry_delivered(lane, now);
         }
     }
 
@@ -191,13 +217,19 @@ impl Engine {
             Request::Invite { lifetime_s } => self.invite(id, lifetime_s, now, rng),
             Request::Accept { uri, other_server } => self.accept(id, &uri, other_server, now, rng),
             Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
-            Request::Send { peer, message } => self.send(id, peer, message, now, rng),
-            Request::MarkRead { peer, seq } => self.mark_read(id, peer, seq),
+            Request::Send { conversation, message } => self.send(id, conversation, message, now, rng),
+            Request::MarkRead { conversation, seq } => self.mark_read(id, conversation, seq),
             Request::AckInbox { consumer, seq } => self.ack_inbox(id, consumer, seq),
             Request::RenamePeer { peer, name } => self.rename(id, peer, name),
             Request::MarkVerified { peer, verified } => self.mark_verified(id, peer, verified),
             Request::Block { peer, blocked } => self.block(id, peer, blocked),
-            Request::RemovePeer(peer) => self.remove(id, peer),
+            Request::RemovePeer(peer) => self.remove(id, peer, rng),
+            Request::CreateRoom { name, members } => self.create_room(id, name, members, now, rng),
+            Request::AddMember { room, peer } => self.add_member(id, room, peer, now, rng),
+            Request::RemoveMember { room, peer } => self.remove_member(id, room, peer, now, rng),
+            Request::RenameRoom { room, name } => self.rename_room(id, room, name, now, rng),
+            Request::HandOver { room, peer } => self.hand_over(id, room, peer, now, rng),
+            Request::LeaveRoom(room) => self.leave_room(id, room),
             Request::SetDisplayName(name) => self.set_display_name(id, name),
             Request::SafetyNumber(peer) => self.safety_number(id, peer),
         };
@@ -215,6 +247,7 @@ impl Engine {
             Signal::Intruder => self.intruder(now),
             Signal::Notice(notice) => self.take_notice(notice),
             Signal::Presence { peer, online } => self.presence(peer, online, now, rng),
+            Signal::RoomPresence { room, peer, present } => self.room_presence(room, peer, present, now, rng),
             Signal::Relayed { from, via, payload } => self.relayed(from, via, payload, now, rng),
             Signal::Undelivered { to, via, no_such_invite } => self.undelivered(to, via, no_such_invite, now, rng),
             Signal::Ice(ice) => self.take_ice(ice, now),
@@ -255,11 +288,11 @@ impl Engine {
     pub fn handle_committed(&mut self, id: CommitId, result: Result<(), CommitError>, now: Now, rng: Rng<'_>) {
         match self.pending.remove(&id) {
             None | Some(Pending::Seen) => {}
-            Some(Pending::Sent { request, peer, message }) => {
-                self.message_queued(request, peer, message, result, now, rng)
+            Some(Pending::Sent { request, conversation, to, message }) => {
+                self.message_queued(request, conversation, to, message, result, now, rng)
             }
-            Some(Pending::Delivered { peer, number, sent }) => self.message_delivered(peer, number, sent, result, now),
-            Some(Pending::Received { peer }) => self.messages_received(peer, id, result, now, rng),
+            Some(Pending::Delivered { lane, number, sent }) => self.message_delivered(lane, number, sent, result, now),
+            Some(Pending::Received { lane }) => self.messages_received(lane, id, result, now, rng),
             Some(Pending::Accepted { request, pairing, contact }) => {
                 self.accepted(request, pairing, contact, result, now, rng)
             }
@@ -267,7 +300,11 @@ impl Engine {
                 self.introduced(link, pairing, contact, result, now, rng)
             }
             Some(Pending::Confirmed { peer }) => self.confirmed(peer, result),
-            Some(Pending::Removed { request, peer }) => self.removed(request, peer, result, now, rng),
+            Some(Pending::Removed { request, peer, introduced }) => {
+                self.removed(request, peer, introduced, result, now, rng);
+            }
+            Some(Pending::Roster(adoption)) => self.adopted(*adoption, result, now, rng),
+            Some(Pending::LeftRoom { request, room }) => self.room_left(request, room, result, now, rng),
             Some(Pending::Renamed { request, peer, before }) => self.renamed(request, peer, before, result),
             Some(Pending::Standing { request, peer, before }) => {
                 self.standing_written(request, peer, before, result, now, rng);
@@ -283,12 +320,12 @@ impl Engine {
     pub fn handle_loaded(&mut self, id: LoadId, loaded: Loaded, now: Now, rng: Rng<'_>) {
         match self.loads.remove(&id) {
             None => {}
-            Some(PendingLoad::Outbox { peer }) => self.outbox_loaded(peer, id, loaded, now, rng),
-            Some(PendingLoad::Repeat { link, number, id, hash }) => {
-                self.repeat_loaded(link, number, id, hash, loaded, now, rng)
+            Some(PendingLoad::Outbox { lane }) => self.outbox_loaded(lane, id, loaded, now, rng),
+            Some(PendingLoad::Repeat { link, repeated }) => self.repeat_loaded(link, repeated, loaded, now, rng),
+            Some(PendingLoad::Twin { lane, id }) => self.twin_loaded(lane, id, loaded, now, rng),
+            Some(PendingLoad::Read { request, conversation, from, seq }) => {
+                self.read_counted(request, conversation, from, seq, loaded);
             }
-            Some(PendingLoad::Twin { peer, id }) => self.twin_loaded(peer, id, loaded, now, rng),
-            Some(PendingLoad::Read { request, peer, from, seq }) => self.read_counted(request, peer, from, seq, loaded),
         }
     }
 
@@ -348,7 +385,7 @@ impl Engine {
     }
 
     pub(crate) fn peer_view(&self, peer: ClientId) -> Option<crate::PeerView> {
-        let contact = self.contacts.get(&peer)?;
+        let contact = self.contacts.get(&peer).filter(|contact| !contact.is_introduced())?;
         let link =
             contact.current.and_then(|link| self.conns.get(&link)).map_or(LinkState::None, |c| LinkState::Up(c.path));
         Some(contact.view(peer, link))
@@ -362,11 +399,12 @@ impl Engine {
 }
 
 /// What `Inbounded` needs when it is written.
-pub(crate) fn inbox_ops(peer: ClientId, inbox_seq: u64, message: &Inbounded) -> [Op; 3] {
+pub(crate) fn inbox_ops(lane: Lane, inbox_seq: u64, message: &Inbounded) -> [Op; 3] {
+    let Lane { conversation, peer } = lane;
     [
-        Op::ClaimId { peer, id: message.id },
-        Op::PutMessage(peer, message.message.clone()),
-        Op::PutInbox { inbox_seq, peer, seq: message.message.seq },
+        Op::ClaimId { conversation, peer, id: message.id },
+        Op::PutMessage(conversation, message.message.clone()),
+        Op::PutInbox { inbox_seq, conversation, peer, seq: message.message.seq },
     ]
 }
 

@@ -1,8 +1,10 @@
 //! What the engine tells its observers. No event carries a message body.
 
 use kith_crypto::identity::ClientId;
+use kith_crypto::room::RoomId;
 use serde::{Deserialize, Serialize};
 
+use crate::record::{ConversationId, RoomState};
 use crate::{Dropped, LinkPath, LoggingNotice, MessageId, PairingId, RefusedBy};
 
 /// Whether a peer is there.
@@ -57,6 +59,38 @@ pub struct PeerView {
     pub unread: u64,
     /// How many of its messages were lost with a device that this one was restored from.
     pub missing: u64,
+}
+
+/// A room, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomView {
+    /// Which one.
+    pub room: RoomId,
+    /// Its name.
+    pub name: String,
+    /// How this device stands to it.
+    pub state: RoomState,
+    /// Who may change it.
+    pub owner: ClientId,
+    /// The version of its roster.
+    pub version: u64,
+    /// Who is in it, this device too.
+    pub members: Vec<MemberView>,
+    /// The newest message, 0 for none.
+    pub last_seq: u64,
+    /// How many received messages are unread.
+    pub unread: u64,
+}
+
+/// A member of a room, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its client id.
+    pub peer: ClientId,
+    /// The owner's name for it.
+    pub name: String,
+    /// Whether the server says that it is there; of this device it says nothing.
+    pub present: bool,
 }
 
 /// How far a pairing has come.
@@ -121,12 +155,16 @@ pub enum Event {
     Peer(PeerView),
     /// A contact is gone.
     PeerRemoved(ClientId),
+    /// A room is new or has changed; also once for each room at the start.
+    Room(RoomView),
+    /// A room is gone.
+    RoomRemoved(RoomId),
     /// A pairing is new or has changed. After a final state it is gone.
     Pairing(PairingView),
-    /// The state of a message in the conversation with this peer has changed.
+    /// The state of an own message has changed. In a room it is delivered once every member has it.
     MessageState {
-        /// Whose conversation.
-        peer: ClientId,
+        /// In which conversation.
+        conversation: ConversationId,
         /// Its place there.
         seq: u64,
         /// Its name.
@@ -136,6 +174,8 @@ pub enum Event {
     },
     /// A message has come in and is on disk.
     Received {
+        /// In which conversation.
+        conversation: ConversationId,
         /// From whom.
         peer: ClientId,
         /// Its place in the conversation.

@@ -31,13 +31,18 @@ mod engine;
 mod event;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod invite;
+mod leaving;
 mod link;
+mod owner;
 mod pairing;
 mod record;
 mod request;
 mod restored;
+mod room;
+mod roster;
 mod signal;
 mod standing;
+mod strand;
 mod talk;
 mod time;
 mod upkeep;
@@ -45,12 +50,17 @@ mod upkeep;
 pub use dropped::Dropped;
 pub use effect::{Commit, CommitError, CommitId, Effect, Load, LoadId, Loaded, Op};
 pub use engine::{Engine, Settings};
-pub use event::{Event, LinkState, MessageState, PairingState, PairingView, PeerView, Presence, SignalingState, Trust};
+pub use event::{
+    Event, LinkState, MemberView, MessageState, PairingState, PairingView, PeerView, Presence, RoomView,
+    SignalingState, Trust,
+};
+pub use kith_crypto::room::RoomId;
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use pairing::CONTACTS_MAX;
 pub use record::{
-    ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
-    MissingRecord, ProfileRecord, StandingRecord, StoredContact, StoredState,
+    ContactRecord, ContactState, ConversationId, ConversationRecord, Direction, Incarnation, Mark, MessageId,
+    MessageRecord, MissingRecord, ProfileRecord, RoomRecord, RoomState, StandingRecord, StoredContact, StoredRoom,
+    StoredState, StoredWaiting,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

@@ -13,7 +13,7 @@ use crate::dropped::Drop;
 use crate::engine::{Engine, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
-use crate::record::{ContactRecord, ContactState, ConversationRecord, Incarnation, StoredContact};
+use crate::record::{ContactRecord, ContactState, Incarnation, StoredContact};
 use crate::upkeep::cleaned_name;
 use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Token, Via};
 
@@ -156,7 +156,8 @@ impl Engine {
         if !self.acceptances_of(peer).is_empty() || self.is_removing(peer) || self.contacts.len() >= CONTACTS_MAX {
             return Err(RequestError::RateLimited);
         }
-        let new_contact = !self.contacts.contains_key(&peer);
+        let known = self.contacts.get(&peer).filter(|contact| !contact.is_introduced());
+        let new_contact = known.is_none();
         let contact = new_contact
             .then(|| new_contact_record(&invite.card, &invite.name, ContactState::Pending, new_incarnation(rng), now));
         let pairing = self.begin_pairing(Pairing {
@@ -204,16 +205,7 @@ impl Engine {
         match self.contacts.get_mut(&peer) {
             Some(known) => known.record = contact,
             None => {
-                let conversation = ConversationRecord::default();
-                let stored = StoredContact {
-                    contact,
-                    conversation,
-                    marks: Vec::new(),
-                    outbox_count: 0,
-                    missing: Default::default(),
-                    standing: Default::default(),
-                };
-                self.contacts.insert(peer, Contact::new(stored));
+                self.contacts.insert(peer, Contact::new(StoredContact::new(contact)));
             }
         }
         if !self.is_blocked(peer) {
@@ -436,7 +428,7 @@ impl Engine {
         {
             let peer = inviter.client_id();
             if self.contacts.get(&peer).is_some_and(|c| !c.is_paired()) {
-                self.commit(vec![Op::RemoveContact(peer)], Pending::Removed { request: None, peer });
+                self.forget_contact(None, peer, rng);
             }
         }
         self.finish_pairing(id, PairingState::Failed(why.to_owned()));

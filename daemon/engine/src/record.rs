@@ -1,6 +1,7 @@
 //! What is kept on disk, as the engine sees it. The store seals and lays out; it decides nothing.
 
 use kith_crypto::identity::{Card, ClientId};
+use kith_crypto::room::{RoomId, RoomSecret, Roster};
 use serde::{Deserialize, Serialize};
 
 /// A message's name: 128 random bits.
@@ -27,6 +28,8 @@ pub enum ContactState {
     Pending,
     /// Both sides have stored each other.
     Paired,
+    /// Known by the roster of a room only. It is no contact, and never becomes one by itself.
+    Introduced,
 }
 
 /// A contact. Its identity is pinned: all 66 bytes.
@@ -67,6 +70,81 @@ impl Mark {
     pub const COUNT_MAX: usize = 8;
 }
 
+/// Which conversation: with one contact, or in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConversationId {
+    /// Of two.
+    Direct(ClientId),
+    /// Of a room's members.
+    Room(RoomId),
+}
+
+impl From<ClientId> for ConversationId {
+    fn from(peer: ClientId) -> Self {
+        Self::Direct(peer)
+    }
+}
+
+impl From<RoomId> for ConversationId {
+    fn from(room: RoomId) -> Self {
+        Self::Room(room)
+    }
+}
+
+/// How this device stands to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoomState {
+    /// It is on the roster.
+    Joined,
+    /// It was taken off the roster. The history stays.
+    Removed,
+    /// The owner has signed two rosters of one version: nothing goes in or out any more.
+    Frozen,
+    /// Its user has left. Kept until the owner knows, and not shown.
+    Left,
+}
+
+/// A room, as this device knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomRecord {
+    /// Its name.
+    pub room: RoomId,
+    /// What the members share.
+    pub secret: RoomSecret,
+    /// The name of this device's count of messages in the room: random, new each time it joins.
+    pub incarnation: Incarnation,
+    /// How this device stands to it.
+    pub state: RoomState,
+    /// The signed roster in force, as it came.
+    pub roster: Vec<u8>,
+}
+
+/// What the store knows of one room when it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRoom {
+    /// The room.
+    pub record: RoomRecord,
+    /// Its counters.
+    pub conversation: ConversationRecord,
+    /// High-water marks of the members that have any.
+    pub marks: Vec<(ClientId, Vec<Mark>)>,
+    /// The own messages that wait.
+    pub waiting: Vec<StoredWaiting>,
+}
+
+/// An own message in a room that is not with every member yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWaiting {
+    /// Its number.
+    pub number: u64,
+    /// Its place in the history.
+    pub seq: u64,
+    /// Its name.
+    pub id: MessageId,
+    /// For whom it waits.
+    pub peers: Vec<ClientId>,
+}
+
 /// What the store knows of one contact when it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredContact {
@@ -82,6 +160,20 @@ pub struct StoredContact {
     pub missing: MissingRecord,
     /// What a person has decided about it.
     pub standing: StandingRecord,
+}
+
+impl StoredContact {
+    /// One that was just met: nothing has been said yet.
+    pub fn new(contact: ContactRecord) -> Self {
+        Self {
+            contact,
+            conversation: ConversationRecord::default(),
+            marks: Vec::new(),
+            outbox_count: 0,
+            missing: MissingRecord::default(),
+            standing: StandingRecord::default(),
+        }
+    }
 }
 
 /// What a person has decided about a contact.
@@ -122,6 +214,8 @@ pub enum Direction {
     Outgoing,
     /// The peer.
     Incoming,
+    /// Another member of the room.
+    Member(ClientId),
 }
 
 /// One message of a conversation's history.
@@ -160,8 +254,10 @@ pub struct MessageRecord {
 pub struct StoredState {
     /// The device's own settings.
     pub profile: ProfileRecord,
-    /// Contacts, in any order.
+    /// Contacts, and members of rooms that are none, in any order.
     pub contacts: Vec<StoredContact>,
+    /// Rooms, in any order.
+    pub rooms: Vec<StoredRoom>,
     /// The newest place in the inbox, 0 for none.
     pub inbox_seq: u64,
 }
@@ -170,5 +266,25 @@ impl ContactRecord {
     /// The client id that the pinned identity hashes to.
     pub fn client_id(&self) -> ClientId {
         self.card.client_id()
+    }
+}
+
+impl RoomRecord {
+    /// The members on its roster, ascending by client id.
+    pub fn members(&self) -> Vec<ClientId> {
+        Roster::parse(&self.roster).map(|roster| roster.members().map(|m| m.client_id()).collect()).unwrap_or_default()
+    }
+
+    /// The room, on a device that is restored from a backup: its count of own messages goes on under
+    /// a new name, which must be random.
+    pub fn restored(self, incarnation: Incarnation) -> Self {
+        Self { incarnation, ..self }
+    }
+}
+
+impl Direction {
+    /// Whether somebody else wrote it.
+    pub fn is_incoming(self) -> bool {
+        self != Self::Outgoing
     }
 }

@@ -1,8 +1,9 @@
 //! What programs on this device ask for, and the answers.
 
 use kith_crypto::identity::ClientId;
+use kith_crypto::room::RoomId;
 
-use crate::MessageId;
+use crate::{ConversationId, MessageId};
 
 /// Pairs a request with its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,17 +45,17 @@ pub enum Request {
     },
     /// End a pairing.
     CancelPairing(PairingId),
-    /// Send a message to a contact.
+    /// Send a message to a contact, or to all members of a room.
     Send {
-        /// To whom.
-        peer: ClientId,
+        /// In which conversation.
+        conversation: ConversationId,
         /// What.
         message: NewMessage,
     },
     /// Everything up to this sequence number has been read.
     MarkRead {
-        /// In the conversation with this peer.
-        peer: ClientId,
+        /// In which conversation.
+        conversation: ConversationId,
         /// Inclusive.
         seq: u64,
     },
@@ -90,6 +91,43 @@ pub enum Request {
     RemovePeer(ClientId),
     /// The name in own invites.
     SetDisplayName(String),
+    /// Make a room, owned by this device.
+    CreateRoom {
+        /// 1 to 64 bytes.
+        name: String,
+        /// Contacts: with this device 2 to 32.
+        members: Vec<ClientId>,
+    },
+    /// Take a contact into an own room.
+    AddMember {
+        /// Which room.
+        room: RoomId,
+        /// Whom.
+        peer: ClientId,
+    },
+    /// Take a member off the roster of an own room.
+    RemoveMember {
+        /// Which room.
+        room: RoomId,
+        /// Whom.
+        peer: ClientId,
+    },
+    /// Give an own room another name.
+    RenameRoom {
+        /// Which room.
+        room: RoomId,
+        /// 1 to 64 bytes.
+        name: String,
+    },
+    /// Make another member the owner of an own room.
+    HandOver {
+        /// Which room.
+        room: RoomId,
+        /// Whom.
+        peer: ClientId,
+    },
+    /// Leave a room, and forget it and its history.
+    LeaveRoom(RoomId),
     /// The digits that two people compare.
     SafetyNumber(ClientId),
 }
@@ -101,6 +139,8 @@ pub enum Reply {
     Done,
     /// The pairing's name; its invite text is in the view.
     Pairing(PairingId),
+    /// The room's name; its roster is on disk.
+    Room(RoomId),
     /// The message's name; it is queued, on disk.
     Message(MessageId),
     /// Twelve groups of five digits.
@@ -119,6 +159,24 @@ pub enum RequestError {
     /// The contact is blocked.
     #[error("blocked")]
     Blocked,
+    /// Only the room's owner can do that.
+    #[error("not the owner")]
+    NotOwner,
+    /// This device is not on the room's roster any more.
+    #[error("not a member")]
+    NotAMember,
+    /// Two rosters of one version were signed.
+    #[error("the room is frozen")]
+    RoomFrozen,
+    /// A change of the room is on its way to the disk.
+    #[error("the room is being changed")]
+    RoomChanging,
+    /// The owner of a room with other members wants to leave.
+    #[error("the owner has to hand the room over")]
+    OwnsRoom,
+    /// As many rooms as there can be.
+    #[error("too many rooms")]
+    TooManyRooms,
     /// An argument is out of its range.
     #[error("invalid argument: {0}")]
     InvalidArgument(&'static str),

@@ -1,12 +1,11 @@
 //! After a restoring, on both sides (docs/protocol.md §7): what a restored device sends again is
 //! recognised by its id, and what it has lost is counted.
 
-use kith_crypto::identity::ClientId;
 use kith_crypto::wire;
 
-use crate::contact::{Contact, Inbounded};
 use crate::engine::{Engine, Pending, PendingLoad, Rng};
-use crate::record::{ContactRecord, Direction, Incarnation, MessageId, MessageRecord, MissingRecord};
+use crate::record::{ContactRecord, ConversationId, Incarnation, MessageId, MessageRecord, MissingRecord};
+use crate::strand::{Inbounded, Lane, Strand};
 use crate::{CommitError, CommitId, Load, Loaded, Now, Op};
 
 impl ContactRecord {
@@ -25,10 +24,11 @@ impl MissingRecord {
     }
 }
 
-impl Contact {
-    /// Whether the peer's store has had other incarnations: then a message may be here already.
-    pub(crate) fn may_know(&self, incarnation: Incarnation) -> bool {
-        self.marks.iter().any(|mark| mark.incarnation != incarnation)
+impl Strand {
+    /// Whether the peer's store has had other incarnations: then a message may be here already. In a
+    /// room it always may: a member that was removed and came back counts anew.
+    pub(crate) fn may_know(&self, conversation: ConversationId, incarnation: Incarnation) -> bool {
+        matches!(conversation, ConversationId::Room(_)) || self.marks.iter().any(|mark| mark.incarnation != incarnation)
     }
 
     /// What is missing once these messages are here. Numbers count without gaps while nobody is
@@ -46,7 +46,7 @@ impl Contact {
 
 /// Whether a stored message is the one that came, by all that the hash covers.
 pub(crate) fn is_same(stored: &MessageRecord, number: u64, hash: &[u8; 32]) -> bool {
-    stored.direction == Direction::Incoming
+    stored.direction.is_incoming()
         && stored.number == number
         && wire::message_hash(&stored.id.0, stored.number, &stored.content_type, &stored.body) == *hash
 }
@@ -56,43 +56,44 @@ impl Engine {
     /// Nothing else from this peer is written meanwhile. Gives the messages back if that is no way.
     pub(crate) fn look_up_twin(
         &mut self,
-        peer: ClientId,
+        lane: Lane,
         commit: CommitId,
         messages: Vec<Inbounded>,
         result: &Result<(), CommitError>,
     ) -> Result<(), Vec<Inbounded>> {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return Err(messages) };
+        let Some((counters, strand)) = self.lane(lane) else { return Err(messages) };
         let Err(CommitError::Conflict(id)) = result else { return Err(messages) };
-        if !messages.iter().all(|message| contact.may_know(message.incarnation)) {
+        if !messages.iter().all(|message| strand.may_know(lane.conversation, message.incarnation)) {
             return Err(messages);
         }
-        contact.conversation.unread = contact.conversation.unread.saturating_sub(count_new(&messages));
-        contact.inbound.committing = messages;
-        contact.inbound.commit = Some(commit);
-        self.load(Load::Message { peer, id: *id }, PendingLoad::Twin { peer, id: *id });
+        counters.unread = counters.unread.saturating_sub(count_new(&messages));
+        strand.inbound.committing = messages;
+        strand.inbound.commit = Some(commit);
+        let Lane { conversation, peer } = lane;
+        let load = Load::Message { conversation, peer, id: *id };
+        self.load(load, PendingLoad::Twin { lane, id: *id });
         Ok(())
     }
 
     /// What the store has under that id: the same message is acknowledged again with the next
     /// commit, and not stored twice; anything else ends the session.
-    pub(crate) fn twin_loaded(&mut self, peer: ClientId, id: MessageId, loaded: Loaded, now: Now, rng: Rng<'_>) {
-        let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        contact.inbound.commit = None;
-        let mut messages = core::mem::take(&mut contact.inbound.committing);
+    pub(crate) fn twin_loaded(&mut self, lane: Lane, id: MessageId, loaded: Loaded, now: Now, rng: Rng<'_>) {
+        let Some((counters, strand)) = self.lane(lane) else { return };
+        strand.inbound.commit = None;
+        let mut messages = core::mem::take(&mut strand.inbound.committing);
         let twin = messages.iter_mut().find(|message| message.id == id && !message.known);
         match (twin, loaded) {
             (Some(twin), Loaded::Message(Some(stored))) if is_same(&stored, twin.number, &twin.hash) => {
                 twin.known = true;
-                messages.append(&mut contact.inbound.waiting);
-                contact.inbound.waiting = messages;
-                self.commit_received(peer);
+                messages.append(&mut strand.inbound.waiting);
+                strand.inbound.waiting = messages;
+                self.commit_received(lane);
             }
             (_, _) => {
-                contact.inbound.waiting.clear();
-                let op = Op::PutConversation(peer, contact.conversation.clone());
-                let link = contact.current;
+                strand.inbound.waiting.clear();
+                let op = Op::PutConversation(lane.conversation, counters.clone());
                 self.commit(vec![op], Pending::Seen);
-                if let Some(link) = link {
+                if let Some(link) = self.session_with(lane.peer) {
                     self.break_off(link, "it sent another message under the id of an earlier one", now, rng);
                 }
             }
@@ -100,8 +101,9 @@ impl Engine {
     }
 
     /// Tells a person what was lost.
-    pub(crate) fn tell_missing(&mut self, peer: ClientId, before: MissingRecord) {
-        let Some(after) = self.contacts.get(&peer).map(|contact| contact.missing) else { return };
+    pub(crate) fn tell_missing(&mut self, lane: Lane, before: MissingRecord) {
+        let Some(after) = self.strand(lane).map(|strand| strand.missing) else { return };
+        let peer = lane.peer;
         match after.count.saturating_sub(before.count) {
             0 => {}
             1 => self

@@ -2,7 +2,7 @@
 
 use kith_crypto::identity::ClientId;
 
-/// The part of an invite that the server sees.
+/// The part of an invite, or of a room's secret, that the server sees.
 pub type Token = [u8; 16];
 
 /// Under which right a payload is relayed.
@@ -12,6 +12,8 @@ pub enum Via {
     Contact,
     /// One of them holds this invite open.
     Invite(Token),
+    /// Both are in this room.
+    Room(Token),
 }
 
 /// How the server logs.
@@ -93,6 +95,15 @@ pub enum Signal {
         /// Whether it is there.
         online: bool,
     },
+    /// A device came into a room that this one is in, or left it.
+    RoomPresence {
+        /// The room's token.
+        room: Token,
+        /// Which device.
+        peer: ClientId,
+        /// Whether it is there.
+        present: bool,
+    },
     /// A sealed payload.
     Relayed {
         /// Who sent it, as the server says.
@@ -125,6 +136,10 @@ pub enum SignalOut {
         /// To remove.
         remove: Vec<ClientId>,
     },
+    /// Show this device in a room, and who else is there.
+    EnterRoom(Token),
+    /// No longer.
+    LeaveRoom(Token),
     /// Let payloads with this token through to this device.
     OpenInvite(Token),
     /// No longer.

@@ -68,12 +68,20 @@ impl Engine {
             }
             match (before.blocked, contact.standing.blocked) {
                 (false, true) => self.shut_out(peer, now, rng),
-                (true, false) => self.signal(SignalOut::Watch { add: vec![peer], remove: Vec::new() }),
+                (true, false) => self.let_in(peer, now, rng),
                 (false, false) | (true, true) => {}
             }
             self.notify_peer(peer);
         }
         self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));
+    }
+
+    fn let_in(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
+        self.signal(SignalOut::Watch { add: vec![peer], remove: Vec::new() });
+        let rooms: Vec<_> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            self.look_around(room, now, rng);
+        }
     }
 
     /// Ends all that is under way with a contact. What it has sent and is not on its way to the disk
@@ -83,7 +91,12 @@ impl Engine {
         self.signal(SignalOut::Watch { add: Vec::new(), remove: vec![peer] });
         if let Some(contact) = self.contacts.get_mut(&peer) {
             contact.online = false;
-            contact.inbound.waiting.clear();
+            contact.in_rooms.clear();
+        }
+        for lane in self.lanes_with(peer) {
+            if let Some(strand) = self.strand(lane) {
+                strand.inbound.waiting.clear();
+            }
         }
         self.end_conns_with(peer, now, rng);
     }

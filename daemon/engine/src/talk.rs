@@ -7,6 +7,7 @@ use kith_crypto::wire::{Frame, Hello};
 use crate::conn::{Conn, Purpose, Stage};
 use crate::engine::{Engine, Pending, Rng};
 use crate::record::{ContactState, Incarnation};
+use crate::strand::Lane;
 use crate::{LinkId, LinkPath, LinkRole, Now, Op};
 
 /// A key is replaced when it is this old, idle or not: forward secrecy by the quarter hour.
@@ -170,7 +171,6 @@ impl Engine {
         contact.record.seen_utc_ms = now.utc_ms;
         let attempt = contact.attempt.take();
         let older = contact.current.replace(link);
-        contact.outbox.rewind();
         let confirmed = contact.record.state == ContactState::Pending;
         if confirmed {
             contact.record.state = ContactState::Paired;
@@ -180,8 +180,10 @@ impl Engine {
             self.forget_conn(other, rng);
         }
         self.commit(vec![op], if confirmed { Pending::Confirmed { peer } } else { Pending::Seen });
+        self.rewind(peer);
         self.notify_peer(peer);
-        self.fill_window(peer);
+        self.fill_window(Lane::direct(peer));
+        self.tell_rooms(link, peer, now, rng);
     }
 
     /// A record in a session that is in use.
@@ -204,6 +206,10 @@ impl Engine {
             (Frame::Rekey(message), Purpose::Contact) => self.rekey(link, message, now, rng),
             (Frame::Switch, Purpose::Contact) => self.switch(link, now, rng),
             (Frame::AskRekey, Purpose::Contact) => self.asked_to_rekey(link, now, rng),
+            (Frame::Room(told), Purpose::Contact) => self.room_told(link, &told, now, rng),
+            (Frame::Roster(roster), Purpose::Contact) => self.roster_came(link, &roster, now, rng),
+            (Frame::Dismissal { room, version }, Purpose::Contact) => self.dismissed(link, room, version, now, rng),
+            (Frame::Leave(room), Purpose::Contact) => self.leaves(link, room, now, rng),
             (Frame::Ping(token), _) => {
                 self.send_frame(link, &Frame::Pong(token), now, rng);
             }

@@ -3,34 +3,50 @@
 use kith_crypto::identity::{self, ClientId};
 use kith_crypto::wire::NAME_BYTES_MAX;
 
+use crate::connect::new_incarnation;
+use crate::contact::Contact;
 use crate::engine::{Engine, Pending, PendingLoad, Rng};
 use crate::event::Event;
-use crate::record::ProfileRecord;
+use crate::record::{ContactRecord, ConversationId, ProfileRecord};
+use crate::roster::introduced_record;
+use crate::strand::Strand;
 use crate::{CommitError, Load, Loaded, Now, Op, Reply, RequestError, RequestId, SignalOut};
 
 /// The name of a consumer of the inbox, in bytes.
 const CONSUMER_BYTES_MAX: usize = 64;
 
 impl Engine {
-    pub(crate) fn mark_read(&mut self, request: RequestId, peer: ClientId, seq: u64) -> Result<(), RequestError> {
-        let contact = self.contacts.get(&peer).ok_or(RequestError::NotFound)?;
-        let from = contact.conversation.read_seq;
+    pub(crate) fn mark_read(
+        &mut self,
+        request: RequestId,
+        conversation: ConversationId,
+        seq: u64,
+    ) -> Result<(), RequestError> {
+        let counters = self.counters(conversation).ok_or(RequestError::NotFound)?;
+        let (from, last_seq) = (counters.read_seq, counters.last_seq);
         // What is not on disk yet nobody can have read.
-        let on_its_way = contact.inbound.committing.first().map(|m| m.message.seq.saturating_sub(1));
-        let seq = seq.min(on_its_way.unwrap_or(contact.conversation.last_seq));
+        let on_its_way = self.first_on_its_way(conversation).map(|seq| seq.saturating_sub(1));
+        let seq = seq.min(on_its_way.unwrap_or(last_seq));
         if seq <= from {
             self.reply(request, Ok(Reply::Done));
         } else {
             self.load(
-                Load::CountReceived { peer, after: from, up_to: seq },
-                PendingLoad::Read { request, peer, from, seq },
+                Load::CountReceived { conversation, after: from, up_to: seq },
+                PendingLoad::Read { request, conversation, from, seq },
             );
         }
         Ok(())
     }
 
-    pub(crate) fn read_counted(&mut self, request: RequestId, peer: ClientId, from: u64, seq: u64, loaded: Loaded) {
-        let Some(contact) = self.contacts.get_mut(&peer) else {
+    pub(crate) fn read_counted(
+        &mut self,
+        request: RequestId,
+        conversation: ConversationId,
+        from: u64,
+        seq: u64,
+        loaded: Loaded,
+    ) {
+        let Some(counters) = self.counters(conversation) else {
             return self.reply(request, Err(RequestError::NotFound));
         };
         let count = match loaded {
@@ -38,18 +54,27 @@ impl Engine {
             Loaded::Failed(why) => return self.reply(request, Err(RequestError::Storage(why))),
             Loaded::Outbox(_) | Loaded::Message(_) => return self.reply(request, Err(RequestError::NotFound)),
         };
-        if contact.conversation.read_seq != from {
+        if counters.read_seq != from {
             // Another request was quicker; count again from where it left.
-            if let Err(error) = self.mark_read(request, peer, seq) {
+            if let Err(error) = self.mark_read(request, conversation, seq) {
                 self.reply(request, Err(error));
             }
             return;
         }
-        contact.conversation.read_seq = seq;
-        contact.conversation.unread = contact.conversation.unread.saturating_sub(count);
-        let op = Op::PutConversation(peer, contact.conversation.clone());
+        counters.read_seq = seq;
+        counters.unread = counters.unread.saturating_sub(count);
+        let op = Op::PutConversation(conversation, counters.clone());
         self.commit(vec![op], Pending::Done { request });
-        self.notify_peer(peer);
+        self.notify_conversation(conversation);
+    }
+
+    /// The place of the first received message that is not on disk yet.
+    fn first_on_its_way(&self, conversation: ConversationId) -> Option<u64> {
+        let first = |strand: &Strand| strand.inbound.committing.iter().find(|m| !m.known).map(|m| m.message.seq);
+        match conversation {
+            ConversationId::Direct(peer) => first(&self.contacts.get(&peer)?.strand),
+            ConversationId::Room(room) => self.rooms.get(&room)?.strands.values().filter_map(first).min(),
+        }
     }
 
     pub(crate) fn ack_inbox(&mut self, request: RequestId, consumer: String, seq: u64) -> Result<(), RequestError> {
@@ -68,7 +93,8 @@ impl Engine {
         if self.is_removing(peer) {
             return Err(RequestError::NotFound);
         }
-        let record = &mut self.contacts.get_mut(&peer).ok_or(RequestError::NotFound)?.record;
+        let contact = self.contacts.get_mut(&peer).filter(|contact| !contact.is_introduced());
+        let record = &mut contact.ok_or(RequestError::NotFound)?.record;
         // In memory at once, so that whatever else writes the contact meanwhile writes this name.
         let before = core::mem::replace(&mut record.name, name);
         let op = Op::PutContact(record.clone());
@@ -92,18 +118,29 @@ impl Engine {
         self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));
     }
 
-    pub(crate) fn remove(&mut self, request: RequestId, peer: ClientId) -> Result<(), RequestError> {
-        if !self.contacts.contains_key(&peer) {
+    pub(crate) fn remove(&mut self, request: RequestId, peer: ClientId, rng: Rng<'_>) -> Result<(), RequestError> {
+        if self.contacts.get(&peer).is_none_or(Contact::is_introduced) {
             return Err(RequestError::NotFound);
         }
-        self.commit(vec![Op::RemoveContact(peer)], Pending::Removed { request: Some(request), peer });
+        self.forget_contact(Some(request), peer, rng);
         Ok(())
+    }
+
+    /// Forgets a contact. A room that both are in still needs to know the device.
+    pub(crate) fn forget_contact(&mut self, request: Option<RequestId>, peer: ClientId, rng: Rng<'_>) {
+        let card = self.contacts.get(&peer).map(|contact| contact.record.card.clone());
+        let introduced =
+            card.filter(|_| self.shares_a_room(peer)).map(|card| introduced_record(&card, "", new_incarnation(rng)));
+        let mut ops = vec![Op::RemoveContact(peer)];
+        ops.extend(introduced.clone().map(Op::PutContact));
+        self.commit(ops, Pending::Removed { request, peer, introduced });
     }
 
     pub(crate) fn removed(
         &mut self,
         request: Option<RequestId>,
         peer: ClientId,
+        introduced: Option<ContactRecord>,
         result: Result<(), CommitError>,
         now: Now,
         rng: Rng<'_>,
@@ -114,6 +151,9 @@ impl Engine {
             self.end_conns_with(peer, now, rng);
             self.signal(SignalOut::Watch { add: Vec::new(), remove: vec![peer] });
             self.notify(Event::PeerRemoved(peer));
+            if let Some(record) = introduced {
+                self.meet_device(record, now, rng);
+            }
         }
         if let Some(request) = request {
             self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));

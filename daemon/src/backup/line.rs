@@ -220,7 +220,8 @@ fn contact_line(stored: &StoredContact) -> ContactLine {
         card: Hex(*contact.card.as_bytes()),
         name: contact.name.clone(),
         state: match contact.state {
-            ContactState::Pending => StateWord::Pending,
+            // A copy holds no device that is known by a room only.
+            ContactState::Pending | ContactState::Introduced => StateWord::Pending,
             ContactState::Paired => StateWord::Paired,
         },
         major_min: contact.major_min,
@@ -283,7 +284,8 @@ fn message_line(message: &MessageRecord) -> MessageLine {
         id: Hex(message.id.0),
         direction: match message.direction {
             Direction::Outgoing => DirectionWord::Outgoing,
-            Direction::Incoming => DirectionWord::Incoming,
+            // A copy holds no rooms.
+            Direction::Incoming | Direction::Member(_) => DirectionWord::Incoming,
         },
         state: match message.state {
             MessageState::Queued => DeliveryWord::Queued,

@@ -60,18 +60,22 @@ impl Device {
         let ops = vec![
             Op::PutContact(ada),
             Op::PutStanding(a, StandingRecord { verified: true, blocked: true }),
-            Op::PutMarks(a, vec![Mark { incarnation: Incarnation([7; 16]), number: 2 }]),
+            Op::PutMarks {
+                conversation: a.into(),
+                peer: a,
+                marks: vec![Mark { incarnation: Incarnation([7; 16]), number: 2 }],
+            },
             Op::PutMissing(a, MissingRecord { watching: false, count: 5 }),
-            Op::PutMessage(a, message(1, Direction::Outgoing, 1, b"hello \"Ada\"\n")),
-            Op::PutMessage(a, message(2, Direction::Incoming, 1, b"\xff\x00 no text")),
-            Op::PutMessage(a, message(3, Direction::Incoming, 2, "grüße".as_bytes())),
-            Op::PutInbox { inbox_seq: 1, peer: a, seq: 2 },
-            Op::PutInbox { inbox_seq: 2, peer: a, seq: 3 },
+            Op::PutMessage(a.into(), message(1, Direction::Outgoing, 1, b"hello \"Ada\"\n")),
+            Op::PutMessage(a.into(), message(2, Direction::Incoming, 1, b"\xff\x00 no text")),
+            Op::PutMessage(a.into(), message(3, Direction::Incoming, 2, "grüße".as_bytes())),
+            Op::PutInbox { inbox_seq: 1, conversation: a.into(), peer: a, seq: 2 },
+            Op::PutInbox { inbox_seq: 2, conversation: a.into(), peer: a, seq: 3 },
             Op::PutCursor { consumer: "display".to_owned(), inbox_seq: 1 },
-            Op::PutMessage(a, waiting(4, 2)),
-            Op::PutOutbox { peer: a, number: 2, seq: 4 },
-            Op::ClaimKey { peer: a, key: "reading-17".to_owned(), id: id(4) },
-            Op::PutConversation(a, ConversationRecord { last_seq: 4, read_seq: 2, unread: 1, sent_number: 2 }),
+            Op::PutMessage(a.into(), waiting(4, 2)),
+            Op::PutOutbox { conversation: a.into(), peer: a, number: 2, seq: 4 },
+            Op::ClaimKey { conversation: a.into(), key: "reading-17".to_owned(), id: id(4) },
+            Op::PutConversation(a.into(), ConversationRecord { last_seq: 4, read_seq: 2, unread: 1, sent_number: 2 }),
             Op::PutContact(ContactRecord { state: ContactState::Pending, ..bob }),
         ];
         device.commit(ops);
@@ -246,8 +250,8 @@ fn the_same_device_is_what_it_was_and_counts_anew() {
     let (before, incarnations) = (device.entries(), device.incarnations());
     let backup = device.exported(Form::Encrypted);
     device.commit(vec![
-        Op::PutMessage(ada, message(5, Direction::Incoming, 3, b"later")),
-        Op::PutConversation(ada, ConversationRecord { last_seq: 5, read_seq: 2, unread: 2, sent_number: 2 }),
+        Op::PutMessage(ada.into(), message(5, Direction::Incoming, 3, b"later")),
+        Op::PutConversation(ada.into(), ConversationRecord { last_seq: 5, read_seq: 2, unread: 2, sent_number: 2 }),
         Op::PutContact(contact("Eve")),
     ]);
     assert_ne!(device.entries(), before);
@@ -500,9 +504,9 @@ fn a_consumer_that_was_ahead_of_the_backup_misses_nothing_that_comes() {
     let (mut device, ada, bob) = Device::with_history();
     // What was newest in the inbox goes with its contact, the consumer's place stays.
     device.commit(vec![
-        Op::PutMessage(bob, message(1, Direction::Incoming, 1, b"bye")),
-        Op::PutInbox { inbox_seq: 3, peer: bob, seq: 1 },
-        Op::PutConversation(bob, ConversationRecord { last_seq: 1, read_seq: 0, unread: 1, sent_number: 0 }),
+        Op::PutMessage(bob.into(), message(1, Direction::Incoming, 1, b"bye")),
+        Op::PutInbox { inbox_seq: 3, conversation: bob.into(), peer: bob, seq: 1 },
+        Op::PutConversation(bob.into(), ConversationRecord { last_seq: 1, read_seq: 0, unread: 1, sent_number: 0 }),
         Op::PutCursor { consumer: "display".to_owned(), inbox_seq: 3 },
         Op::RemoveContact(bob),
     ]);
@@ -510,8 +514,8 @@ fn a_consumer_that_was_ahead_of_the_backup_misses_nothing_that_comes() {
     let mut device = device.replaced_with(&backup);
     assert_eq!(device.state.inbox_seq, 2);
     device.commit(vec![
-        Op::PutMessage(ada, message(5, Direction::Incoming, 9, b"new")),
-        Op::PutInbox { inbox_seq: 3, peer: ada, seq: 5 },
+        Op::PutMessage(ada.into(), message(5, Direction::Incoming, 9, b"new")),
+        Op::PutInbox { inbox_seq: 3, conversation: ada.into(), peer: ada, seq: 5 },
     ]);
     assert_eq!(device.inbox("display").len(), 1);
 }

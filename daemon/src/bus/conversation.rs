@@ -1,7 +1,7 @@
-//! `org.kith.Messenger1.Conversation1`: the conversation with a contact.
+//! `org.kith.Messenger1.Conversation1`: the conversation with a contact, or in a room.
 
 use kith_dbus::{MessageState, Refusal, Row, SendOptions};
-use kith_engine::{NewMessage, PeerView, Reply, Request};
+use kith_engine::{ConversationId, NewMessage, PeerView, Reply, Request, RoomView};
 use tokio::sync::watch;
 use zbus::interface;
 use zbus::object_server::SignalEmitter;
@@ -14,12 +14,23 @@ use crate::handle::{Handle, Read};
 pub(super) struct Conversation {
     handle: Handle,
     settling: Settling,
-    view: watch::Receiver<PeerView>,
+    conversation: ConversationId,
+    view: Counters,
+}
+
+/// Where a conversation's counters are shown.
+pub(super) enum Counters {
+    Peer(watch::Receiver<PeerView>),
+    Room(watch::Receiver<RoomView>),
 }
 
 impl Conversation {
-    pub(super) fn new(handle: Handle, settling: Settling, view: watch::Receiver<PeerView>) -> Self {
-        Self { handle, settling, view }
+    pub(super) fn new(handle: Handle, settling: Settling, view: Counters) -> Self {
+        let conversation = match &view {
+            Counters::Peer(view) => view.borrow().peer.into(),
+            Counters::Room(view) => view.borrow().room.into(),
+        };
+        Self { handle, settling, conversation, view }
     }
 }
 
@@ -27,26 +38,26 @@ impl Conversation {
 impl Conversation {
     #[zbus(out_args("id"))]
     async fn send(&self, content_type: String, body: Vec<u8>, options: SendOptions) -> Result<String, Refusal> {
-        let peer = self.view.borrow().peer;
+        let conversation = self.conversation;
         let reply_to = options.reply_to.as_deref().map(map::parse_message_id).transpose().map_err(refusal)?;
         let SendOptions { reply_to: _, ttl_s, idempotency_key } = options;
         let message = NewMessage { content_type, body, reply_to, ttl_s, idempotency_key };
-        match self.handle.request(Request::Send { peer, message }).await.map_err(refusal)? {
+        match self.handle.request(Request::Send { conversation, message }).await.map_err(refusal)? {
             Reply::Message(id) => Ok(map::message_id(id)),
-            Reply::Done | Reply::Pairing(_) | Reply::SafetyNumber(_) => Err(mismatched()),
+            Reply::Done | Reply::Pairing(_) | Reply::Room(_) | Reply::SafetyNumber(_) => Err(mismatched()),
         }
     }
 
     #[zbus(out_args("rows"))]
     async fn list(&self, after: u64, count: u32) -> Result<Vec<Row>, Refusal> {
-        let peer = self.view.borrow().peer;
-        let rows = self.handle.read(Read::History { peer, after, count_max: count }).await.map_err(refusal)?;
+        let conversation = self.conversation;
+        let rows = self.handle.read(Read::History { conversation, after, count_max: count }).await.map_err(refusal)?;
         Ok(rows.into_iter().map(map::row).collect())
     }
 
     async fn mark_read(&self, seq: u64) -> Result<(), Refusal> {
-        let peer = self.view.borrow().peer;
-        self.handle.request(Request::MarkRead { peer, seq }).await.map_err(refusal)?;
+        let conversation = self.conversation;
+        self.handle.request(Request::MarkRead { conversation, seq }).await.map_err(refusal)?;
         self.settling.settled().await;
         Ok(())
     }
@@ -56,16 +67,26 @@ impl Conversation {
 
     #[zbus(property)]
     fn last_seq(&self) -> u64 {
-        self.view.borrow().last_seq
+        match &self.view {
+            Counters::Peer(view) => view.borrow().last_seq,
+            Counters::Room(view) => view.borrow().last_seq,
+        }
     }
 
     #[zbus(property)]
     fn unread(&self) -> u64 {
-        self.view.borrow().unread
+        match &self.view {
+            Counters::Peer(view) => view.borrow().unread,
+            Counters::Room(view) => view.borrow().unread,
+        }
     }
 
     #[zbus(property)]
     fn missing(&self) -> u64 {
-        self.view.borrow().missing
+        match &self.view {
+            Counters::Peer(view) => view.borrow().missing,
+            // Restored rooms count nothing: their members are asked by their people.
+            Counters::Room(_) => 0,
+        }
     }
 }

@@ -42,14 +42,36 @@ pub(super) fn mismatched() -> Refusal {
 
 fn request_refusal(error: RequestError) -> Refusal {
     match error {
-        RequestError::NotFound => {
-            Refusal::new(RefusalName::NotFound, "There is no such contact, pairing or message: list what there is.")
-        }
+        RequestError::NotFound => Refusal::new(
+            RefusalName::NotFound,
+            "There is no such contact, room, pairing or message: list what there is.",
+        ),
         RequestError::NotPaired => Refusal::new(
             RefusalName::NotPaired,
             "The contact has not confirmed the pairing yet: wait until it is online, or pair again.",
         ),
         RequestError::Blocked => Refusal::new(RefusalName::Blocked, "The contact is blocked: let it in again first."),
+        RequestError::NotOwner => {
+            Refusal::new(RefusalName::NotOwner, "Only the room's owner can change it: ask its owner.")
+        }
+        RequestError::NotAMember => Refusal::new(
+            RefusalName::NotAMember,
+            "This device is not in the room any more: ask its owner to add it again.",
+        ),
+        RequestError::RoomFrozen => Refusal::new(
+            RefusalName::RoomFrozen,
+            "The room is frozen, for its owner has signed two rosters of one version: leave it and make a new one.",
+        ),
+        RequestError::RoomChanging => {
+            Refusal::new(RefusalName::RateLimited, "The room is being changed: try again in a moment.")
+        }
+        RequestError::OwnsRoom => Refusal::new(
+            RefusalName::OwnsRoom,
+            "The owner cannot leave while others are in the room: hand it over, or remove them first.",
+        ),
+        RequestError::TooManyRooms => {
+            Refusal::new(RefusalName::QuotaExceeded, "A device is in at most 64 rooms: leave one first.")
+        }
         RequestError::InvalidArgument(what) => {
             Refusal::new(RefusalName::InvalidArgument, format!("An argument is out of its range ({what}): correct it."))
         }
@@ -58,7 +80,7 @@ fn request_refusal(error: RequestError) -> Refusal {
         }
         RequestError::QuotaExceeded => Refusal::new(
             RefusalName::QuotaExceeded,
-            "Too many messages wait for this contact: send again when it has received some of them.",
+            "Too many messages wait in this conversation: send again when some have been received.",
         ),
         RequestError::RateLimited => {
             Refusal::new(RefusalName::RateLimited, "Too many pairings at once: cancel one, or wait for one to end.")
@@ -169,6 +191,12 @@ mod tests {
             RequestError::NotFound.into(),
             RequestError::NotPaired.into(),
             RequestError::Blocked.into(),
+            RequestError::NotOwner.into(),
+            RequestError::NotAMember.into(),
+            RequestError::RoomFrozen.into(),
+            RequestError::RoomChanging.into(),
+            RequestError::OwnsRoom.into(),
+            RequestError::TooManyRooms.into(),
             RequestError::InvalidArgument("a name").into(),
             RequestError::TooLarge.into(),
             RequestError::QuotaExceeded.into(),

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use kith_dbus::{
-    AcceptOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal, Retention,
-    RetentionChoice, Secret, SetUpOptions, Signaling,
+    AcceptOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal,
+    Retention, RetentionChoice, Secret, SetUpOptions, Signaling,
 };
 use kith_engine::{Event, Reply, Request, RequestError};
 use tokio::sync::watch;
@@ -50,7 +50,7 @@ impl Manager {
         self.settling.settled().await;
         match reply {
             Reply::Pairing(pairing) => Ok(map::pairing_path(pairing)),
-            Reply::Done | Reply::Message(_) | Reply::SafetyNumber(_) => Err(mismatched()),
+            Reply::Done | Reply::Message(_) | Reply::Room(_) | Reply::SafetyNumber(_) => Err(mismatched()),
         }
     }
 
@@ -139,6 +139,19 @@ impl Manager {
     #[zbus(out_args("pairing"))]
     async fn accept(&self, uri: String, options: AcceptOptions) -> Result<OwnedObjectPath, Refusal> {
         self.pair(Request::Accept { uri, other_server: options.other_server.unwrap_or(false) }).await
+    }
+
+    #[zbus(out_args("room"))]
+    async fn create_room(&self, options: CreateRoomOptions) -> Result<OwnedObjectPath, Refusal> {
+        let members = options.members.iter().map(|path| map::parse_peer(path));
+        let members = members.collect::<Result<Vec<_>, _>>().map_err(refusal)?;
+        let request = Request::CreateRoom { name: options.name, members };
+        let reply = self.handle.request(request).await.map_err(refusal)?;
+        self.settling.settled().await;
+        match reply {
+            Reply::Room(room) => Ok(map::room_path(room)),
+            Reply::Done | Reply::Message(_) | Reply::Pairing(_) | Reply::SafetyNumber(_) => Err(mismatched()),
+        }
     }
 
     #[zbus(signal)]

@@ -3,8 +3,8 @@
 use kith_crypto::identity::ClientId;
 use kith_dbus as dbus;
 use kith_engine::{
-    Direction, LinkPath, LinkState, LoggingMode, LoggingNotice, MessageId, MessageState, PairingId, PairingState,
-    Presence, RefusedBy, RequestError, SignalingState, Trust,
+    ConversationId, Direction, LinkPath, LinkState, LoggingMode, LoggingNotice, MemberView, MessageId, MessageState,
+    PairingId, PairingState, Presence, RefusedBy, RequestError, RoomId, RoomState, RoomView, SignalingState, Trust,
 };
 use zbus::{ObjectPath, OwnedObjectPath};
 
@@ -110,13 +110,49 @@ pub(super) fn task_state(end: &Option<TaskEnd>) -> dbus::TaskState {
 fn direction(direction: Direction) -> dbus::Direction {
     match direction {
         Direction::Outgoing => dbus::Direction::Outgoing,
-        Direction::Incoming => dbus::Direction::Incoming,
+        Direction::Incoming | Direction::Member(_) => dbus::Direction::Incoming,
     }
 }
 
 /// The object of a contact.
 pub(super) fn peer_path(peer: ClientId) -> OwnedObjectPath {
     dbus::peer_path(&peer.to_string()).unwrap_or_else(no_object)
+}
+
+/// The object of a room.
+pub(super) fn room_path(room: RoomId) -> OwnedObjectPath {
+    dbus::room_path(&format!("{:032x}", u128::from_be_bytes(room.0))).unwrap_or_else(no_object)
+}
+
+/// The object of a conversation.
+pub(super) fn conversation_path(conversation: ConversationId) -> OwnedObjectPath {
+    match conversation {
+        ConversationId::Direct(peer) => peer_path(peer),
+        ConversationId::Room(room) => room_path(room),
+    }
+}
+
+/// The device that an object path names, whether or not there is an object.
+pub(super) fn parse_peer(path: &ObjectPath<'_>) -> Result<ClientId, CallError> {
+    let id = dbus::client_id_of(path).and_then(|id| id.parse().ok());
+    id.ok_or_else(|| RequestError::InvalidArgument("a device is named by the path of a contact's object").into())
+}
+
+pub(super) fn room_state(state: RoomState) -> dbus::RoomState {
+    match state {
+        RoomState::Joined => dbus::RoomState::Joined,
+        RoomState::Removed | RoomState::Left => dbus::RoomState::Removed,
+        RoomState::Frozen => dbus::RoomState::Frozen,
+    }
+}
+
+pub(super) fn members(view: &RoomView) -> Vec<dbus::RoomMember> {
+    let member = |member: &MemberView| dbus::RoomMember {
+        client_id: member.peer.to_string(),
+        name: member.name.clone(),
+        present: member.present,
+    };
+    view.members.iter().map(member).collect()
 }
 
 /// The object of a pairing.
@@ -151,10 +187,16 @@ pub(super) fn parse_message_id(text: &str) -> Result<MessageId, CallError> {
 /// One row of a page.
 pub(super) fn row(row: Row) -> dbus::Row {
     let message = row.message;
+    let (peer, room) = match (row.conversation, message.direction) {
+        (ConversationId::Direct(peer), _) => (peer_path(peer), None),
+        (ConversationId::Room(room), Direction::Member(writer)) => (peer_path(writer), Some(room_path(room))),
+        (ConversationId::Room(room), Direction::Outgoing | Direction::Incoming) => (no_object(), Some(room_path(room))),
+    };
     dbus::Row {
         seq: message.seq,
         id: message_id(message.id),
-        peer: peer_path(row.peer),
+        peer,
+        room,
         direction: direction(message.direction),
         state: message_state(message.state),
         sent_ms: message.sent_utc_ms,

@@ -12,6 +12,7 @@ mod manager;
 mod map;
 mod pairing;
 mod peer;
+mod room;
 mod settle;
 mod task;
 #[cfg(test)]

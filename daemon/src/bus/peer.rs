@@ -45,7 +45,7 @@ impl Peer {
         let peer = self.view.borrow().peer;
         match self.handle.request(Request::SafetyNumber(peer)).await.map_err(refusal)? {
             Reply::SafetyNumber(digits) => Ok(digits),
-            Reply::Done | Reply::Message(_) | Reply::Pairing(_) => Err(mismatched()),
+            Reply::Done | Reply::Message(_) | Reply::Pairing(_) | Reply::Room(_) => Err(mismatched()),
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use kith_crypto::identity::ClientId;
 use kith_dbus as dbus;
-use kith_engine::{Event, MessageState, PairingId, PairingView, PeerView};
+use kith_engine::{ConversationId, Event, MessageState, PairingId, PairingView, PeerView, RoomId, RoomView};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tracing::debug;
@@ -18,12 +18,13 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, ObjectPath};
 use zeroize::Zeroize as _;
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Counters};
 use super::inbox::Inbox;
 use super::manager::Manager;
 use super::map;
 use super::pairing::Pairing;
 use super::peer::Peer;
+use super::room::Room;
 use super::settle::{Settling, Waiting, settling};
 use super::task::Task;
 use super::view::{self, Changes, ManagerView};
@@ -63,6 +64,7 @@ pub(super) struct Tree {
     /// Shared with the object, whose setter of the name writes it, too; so are the contacts.
     manager: Arc<watch::Sender<ManagerView>>,
     peers: BTreeMap<ClientId, Arc<watch::Sender<PeerView>>>,
+    rooms: BTreeMap<RoomId, watch::Sender<RoomView>>,
     pairings: BTreeMap<PairingId, watch::Sender<PairingView>>,
     /// The pairings that ended, oldest first.
     ended: VecDeque<PairingId>,
@@ -86,7 +88,7 @@ impl Tree {
         server.at(dbus::ROOT_PATH, Manager::new(handle.clone(), settling.clone(), manager.clone())).await?;
         server.at(dbus::INBOX_PATH, Inbox::new(handle.clone())).await?;
         server.at(dbus::ROOT_PATH, ObjectManager).await?;
-        let (peers, pairings, ended) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        let (peers, rooms, pairings, ended) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let retention = handle.retention();
         let (board, tasks) = (handle.tasks().watch(), BTreeMap::new());
         Ok(Self {
@@ -98,6 +100,7 @@ impl Tree {
             waiting,
             manager,
             peers,
+            rooms,
             pairings,
             ended,
             retention,
@@ -193,10 +196,11 @@ impl Tree {
                 return false;
             }
         };
-        let (mut peers, mut pairings) = (Vec::new(), Vec::new());
+        let (mut peers, mut rooms, mut pairings) = (Vec::new(), Vec::new(), Vec::new());
         for event in &events {
             match event {
                 Event::Peer(view) => peers.push(view.peer),
+                Event::Room(view) => rooms.push(view.room),
                 Event::Pairing(view) => pairings.push(view.pairing),
                 _ => {}
             }
@@ -204,6 +208,10 @@ impl Tree {
         let gone: Vec<_> = self.peers.keys().filter(|peer| !peers.contains(peer)).copied().collect();
         for peer in gone {
             self.remove_peer(peer).await;
+        }
+        let gone: Vec<_> = self.rooms.keys().filter(|room| !rooms.contains(room)).copied().collect();
+        for room in gone {
+            self.remove_room(room).await;
         }
         let is_lost = |id: &&PairingId| !pairings.contains(id) && !self.ended.contains(id);
         let lost: Vec<_> = self.pairings.keys().filter(is_lost).copied().collect();
@@ -220,11 +228,13 @@ impl Tree {
         match event {
             Event::Peer(view) => self.show_peer(view.clone()).await,
             Event::PeerRemoved(peer) => self.remove_peer(*peer).await,
+            Event::Room(view) => self.show_room(view.clone()).await,
+            Event::RoomRemoved(room) => self.remove_room(*room).await,
             Event::Pairing(view) => self.show_pairing(view.clone()).await,
-            Event::MessageState { peer, seq: _, id, state } => {
-                self.tell_state(*peer, map::message_id(*id), *state).await
+            Event::MessageState { conversation, seq: _, id, state } => {
+                self.tell_state(*conversation, map::message_id(*id), *state).await
             }
-            Event::Received { peer: _, seq: _, inbox_seq, id: _ } => {
+            Event::Received { conversation: _, peer: _, seq: _, inbox_seq, id: _ } => {
                 if let Some(emitter) = self.emitter(dbus::INBOX_PATH) {
                     told(Inbox::available(&emitter, *inbox_seq).await);
                 }
@@ -273,7 +283,8 @@ impl Tree {
                 let server = self.connection.object_server();
                 let peer = Peer::new(self.handle.clone(), self.settling.clone(), view.clone());
                 told(server.at(&path, peer).await);
-                let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), view.subscribe());
+                let counters = Counters::Peer(view.subscribe());
+                let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), counters);
                 told(server.at(&path, conversation).await);
                 self.peers.insert(new.peer, view);
             }
@@ -292,8 +303,45 @@ impl Tree {
         self.count_unread().await;
     }
 
+    async fn show_room(&mut self, new: RoomView) {
+        let path = map::room_path(new.room);
+        match self.rooms.get(&new.room) {
+            Some(view) => {
+                let old = view.send_replace(new.clone());
+                self.announce(&path, dbus::ROOM_INTERFACE, view::room_changes(&old, &new), &[]).await;
+                let changes = view::room_conversation_changes(&old, &new);
+                self.announce(&path, dbus::CONVERSATION_INTERFACE, changes, &[]).await;
+            }
+            None => {
+                let room = new.room;
+                let view = watch::Sender::new(new);
+                let server = self.connection.object_server();
+                let object = Room::new(self.handle.clone(), self.settling.clone(), view.subscribe());
+                told(server.at(&path, object).await);
+                let counters = Counters::Room(view.subscribe());
+                let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), counters);
+                told(server.at(&path, conversation).await);
+                self.rooms.insert(room, view);
+            }
+        }
+        self.count_unread().await;
+    }
+
+    async fn remove_room(&mut self, room: RoomId) {
+        if self.rooms.remove(&room).is_none() {
+            return;
+        }
+        let path = map::room_path(room);
+        let server = self.connection.object_server();
+        told(server.remove::<Conversation, _>(&path).await);
+        told(server.remove::<Room, _>(&path).await);
+        self.count_unread().await;
+    }
+
     async fn count_unread(&mut self) {
-        let unread = self.peers.values().map(|view| view.borrow().unread).fold(0, u64::saturating_add);
+        let of_peers = self.peers.values().map(|view| view.borrow().unread);
+        let of_rooms = self.rooms.values().map(|view| view.borrow().unread);
+        let unread = of_peers.chain(of_rooms).fold(0, u64::saturating_add);
         self.show_manager(|view| view.unread = unread).await;
     }
 
@@ -372,11 +420,15 @@ impl Tree {
         }
     }
 
-    /// Takes down all contacts and pairings.
+    /// Takes down all contacts, rooms and pairings.
     async fn clear(&mut self) {
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
             self.remove_peer(peer).await;
+        }
+        let rooms: Vec<_> = self.rooms.keys().copied().collect();
+        for room in rooms {
+            self.remove_room(room).await;
         }
         let pairings: Vec<_> = self.pairings.keys().copied().collect();
         for pairing in pairings {
@@ -385,8 +437,8 @@ impl Tree {
         self.ended.clear();
     }
 
-    async fn tell_state(&self, peer: ClientId, id: String, state: MessageState) {
-        if let Some(emitter) = self.emitter(map::peer_path(peer)) {
+    async fn tell_state(&self, conversation: ConversationId, id: String, state: MessageState) {
+        if let Some(emitter) = self.emitter(map::conversation_path(conversation)) {
             told(Conversation::state_changed(&emitter, &id, map::message_state(state)).await);
         }
     }

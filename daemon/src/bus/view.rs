@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use kith_dbus as dbus;
-use kith_engine::{PairingState, PairingView, PeerView};
+use kith_engine::{PairingState, PairingView, PeerView, RoomView};
 use zbus::{OwnedObjectPath, Variant};
 
 use super::error::refusal;
@@ -96,6 +96,38 @@ pub(super) fn conversation_changes(old: &PeerView, new: &PeerView) -> Changes {
     changed(&mut changes, "Unread", old.unread, new.unread);
     changed(&mut changes, "Missing", old.missing, new.missing);
     changes
+}
+
+/// What has changed on `Room1`.
+pub(super) fn room_changes(old: &RoomView, new: &RoomView) -> Changes {
+    let mut changes = Changes::new();
+    changed(&mut changes, "Name", old.name.clone(), new.name.clone());
+    changed(&mut changes, "State", u32::from(map::room_state(old.state)), u32::from(map::room_state(new.state)));
+    changed(&mut changes, "Owner", old.owner.to_string(), new.owner.to_string());
+    changed(&mut changes, "Version", old.version, new.version);
+    if old.members != new.members {
+        changes.insert("Members", members_variant(new));
+    }
+    changes
+}
+
+/// What has changed on a room's `Conversation1`.
+pub(super) fn room_conversation_changes(old: &RoomView, new: &RoomView) -> Changes {
+    let mut changes = Changes::new();
+    changed(&mut changes, "LastSeq", old.last_seq, new.last_seq);
+    changed(&mut changes, "Unread", old.unread, new.unread);
+    changes
+}
+
+fn members_variant(view: &RoomView) -> Variant<'static> {
+    let member = |member: dbus::RoomMember| -> Changes {
+        HashMap::from([
+            ("client_id", Variant::from(member.client_id)),
+            ("name", Variant::from(member.name)),
+            ("present", Variant::from(member.present)),
+        ])
+    };
+    Variant::from(map::members(view).into_iter().map(member).collect::<Vec<_>>())
 }
 
 /// What has changed on `Pairing1`. The invite text is no property.

@@ -475,6 +475,8 @@ fn tell_operator(event: &Event) {
         Event::Trouble { peer, text } => warn!(peer = %shortened(*peer), "{text}"),
         Event::Peer(_)
         | Event::PeerRemoved(_)
+        | Event::Room(_)
+        | Event::RoomRemoved(_)
         | Event::Pairing(_)
         | Event::MessageState { .. }
         | Event::Received { .. }

@@ -18,6 +18,8 @@ pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
                 add.chunks(WATCH_IDS_MAX).map(|ids| protocol::Watch { add: ids.to_vec(), remove: Vec::new() });
             removals.chain(additions).map(ToServer::Watch).collect()
         }
+        SignalOut::EnterRoom(token) => vec![ToServer::EnterRoom(token)],
+        SignalOut::LeaveRoom(token) => vec![ToServer::LeaveRoom(token)],
         SignalOut::OpenInvite(token) => vec![ToServer::OpenInvite(token)],
         SignalOut::CloseInvite(token) => vec![ToServer::CloseInvite(token)],
         SignalOut::Relay { to, via, payload } => {
@@ -27,23 +29,24 @@ pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
     }
 }
 
-/// What the server says after the welcome; `None` is a message that only belongs before it, or about a
-/// room: this device enters none.
+/// What the server says after the welcome; `None` is a message that only belongs before it, or one that
+/// changes nothing: members of a full room still find their contacts.
 pub fn to_engine(message: ToDevice) -> Option<Signal> {
     Some(match message {
-        ToDevice::Challenge(_) | ToDevice::Welcome(_) | ToDevice::RoomPresence(_) | ToDevice::RoomFull(_) => {
-            return None;
+        ToDevice::Challenge(_) | ToDevice::Welcome(_) | ToDevice::RoomFull(_) => return None,
+        ToDevice::RoomPresence(protocol::RoomPresence { room, peer, present }) => {
+            Signal::RoomPresence { room, peer, present }
         }
         ToDevice::Goodbye(goodbye) => Signal::Refused(refused_by(goodbye.reason)),
         ToDevice::Intruder => Signal::Intruder,
         ToDevice::Notice(notice) => Signal::Notice(notice_in(notice)),
         ToDevice::Presence(presence) => Signal::Presence { peer: presence.peer, online: presence.online },
         ToDevice::Relayed(relayed) => {
-            Signal::Relayed { from: relayed.from, via: via_in(relayed.via)?, payload: relayed.payload }
+            Signal::Relayed { from: relayed.from, via: via_in(relayed.via), payload: relayed.payload }
         }
         ToDevice::Undelivered(undelivered) => Signal::Undelivered {
             to: undelivered.to,
-            via: via_in(undelivered.via)?,
+            via: via_in(undelivered.via),
             no_such_invite: match undelivered.reason {
                 UndeliveredReason::NoSuchInvite => true,
                 UndeliveredReason::NotReachable
@@ -98,11 +101,11 @@ pub(super) fn pause(goodbye: &protocol::Goodbye) -> Pause {
     }
 }
 
-fn via_in(via: protocol::Via) -> Option<engine::Via> {
+fn via_in(via: protocol::Via) -> engine::Via {
     match via {
-        protocol::Via::Contact => Some(engine::Via::Contact),
-        protocol::Via::Invite(token) => Some(engine::Via::Invite(token)),
-        protocol::Via::Room(_) => None,
+        protocol::Via::Contact => engine::Via::Contact,
+        protocol::Via::Invite(token) => engine::Via::Invite(token),
+        protocol::Via::Room(token) => engine::Via::Room(token),
     }
 }
 
@@ -110,6 +113,7 @@ fn via_out(via: engine::Via) -> protocol::Via {
     match via {
         engine::Via::Contact => protocol::Via::Contact,
         engine::Via::Invite(token) => protocol::Via::Invite(token),
+        engine::Via::Room(token) => protocol::Via::Room(token),
     }
 }
 

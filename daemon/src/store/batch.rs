@@ -1,16 +1,19 @@
 //! The operations of commits, carried out in one write transaction.
 
 use kith_crypto::identity::{ClientId, Identity};
-use kith_engine::{CommitError, ContactRecord, Direction, MessageId, MessageRecord, MessageState, Op, ProfileRecord};
+use kith_engine::{
+    CommitError, ContactRecord, ConversationId, Direction, MessageId, MessageRecord, MessageState, Op, ProfileRecord,
+    RoomId, RoomRecord,
+};
 use redb::WriteTransaction;
 
 use super::{
     fault::Fault,
     retention::RetentionChoice,
-    rows::{Readable, Rows},
+    rows::{Readable, Rows, Walk},
     table::{self, Definition, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, Table},
     tally::Tally,
-    value::{CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, Stored},
+    value::{self, CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, Stored},
 };
 
 /// The first conversation number.
@@ -72,8 +75,13 @@ impl<'a> Batch<'a> {
         for (at, op) in ops.iter().enumerate() {
             let before = &ops[..at];
             let refusal = match op {
-                Op::ClaimKey { peer, key, .. } => self.known_key(before, peer, key)?.map(CommitError::Repeated),
-                Op::ClaimId { peer, id } => self.knows_id(before, peer, id)?.then_some(CommitError::Conflict(*id)),
+                Op::ClaimKey { conversation, key, .. } => {
+                    self.known_key(before, *conversation, key)?.map(CommitError::Repeated)
+                }
+                Op::ClaimId { conversation, peer, id } => {
+                    let known = self.knows_id(before, *conversation, peer, id)?;
+                    known.then_some(CommitError::Conflict(*id))
+                }
                 _ => None,
             };
             if let Some(refusal) = refusal {
@@ -88,37 +96,49 @@ impl<'a> Batch<'a> {
         match op {
             Op::PutProfile(profile) => self.put_profile(profile),
             Op::PutContact(contact) => self.put_contact(contact),
-            Op::PutConversation(peer, conversation) => {
-                let number = self.number(peer)?;
-                self.put(&table::conversation_key(number), conversation)
+            Op::PutConversation(conversation, counters) => {
+                let number = self.number(*conversation)?;
+                self.put(&table::conversation_key(number), counters)
             }
-            Op::PutMarks(peer, marks) => {
-                let number = self.number(peer)?;
-                self.put(&table::conversation_key(number), &MarksRow(marks.clone()))
+            Op::PutMarks { conversation, peer, marks } => {
+                let number = self.number(*conversation)?;
+                let marks = MarksRow(marks.clone());
+                match conversation {
+                    ConversationId::Direct(_) => self.put(&table::conversation_key(number), &marks),
+                    ConversationId::Room(_) => {
+                        let tag = self.tag(Table::Marks, peer.as_bytes());
+                        self.put(&table::member_key(number, tag), &marks)
+                    }
+                }
             }
             Op::PutMissing(peer, missing) => {
-                let number = self.number(peer)?;
+                let number = self.number((*peer).into())?;
                 self.put(&table::beside_key(number), missing)
             }
             Op::PutStanding(peer, standing) => {
-                let number = self.number(peer)?;
+                let number = self.number((*peer).into())?;
                 self.put(&table::beside_key(number), standing)
             }
-            Op::RemoveContact(peer) => self.remove_contact(peer),
-            Op::ClaimKey { peer, key, id } => {
-                let row_key = table::tag_key(self.number(peer)?, self.tag(Table::Keys, key.as_bytes()));
+            Op::RemoveContact(peer) => self.remove_conversation((*peer).into(), peer.as_bytes()),
+            Op::PutRoom(room) => self.put_room(room),
+            Op::RemoveRoom(room) => self.remove_conversation((*room).into(), &room.0),
+            Op::DropMember { room, peer, utc_ms } => self.drop_member(*room, peer, *utc_ms),
+            Op::ClaimKey { conversation, key, id } => {
+                let row_key = table::tag_key(self.number(*conversation)?, self.tag(Table::Keys, key.as_bytes()));
                 self.put(&row_key, &KeyRow(*id))
             }
             // Checked before; the message itself takes the id.
             Op::ClaimId { .. } => Ok(()),
-            Op::PutMessage(peer, message) => self.put_message(peer, message),
-            Op::PutOutbox { peer, number, seq } => {
-                let row_key = table::place_key(self.number(peer)?, *number);
+            Op::PutMessage(conversation, message) => self.put_message(*conversation, message),
+            Op::PutOutbox { conversation, peer, number, seq } => {
+                let row_key = self.outbox_key(*conversation, peer, *number)?;
                 self.put(&row_key, &OutboxRow(*seq))
             }
-            Op::Delivered { peer, number, seq, utc_ms } => self.deliver(peer, *number, *seq, *utc_ms),
-            Op::PutInbox { inbox_seq, peer, seq } => {
-                let row = InboxRow { peer: *peer, number: self.number(peer)?, seq: *seq };
+            Op::Delivered { conversation, peer, number, seq, utc_ms } => {
+                self.deliver(*conversation, peer, *number, *seq, *utc_ms)
+            }
+            Op::PutInbox { inbox_seq, conversation, peer, seq } => {
+                let row = InboxRow { peer: *peer, number: self.number(*conversation)?, seq: *seq };
                 self.put(&inbox_seq.to_be_bytes(), &row)
             }
             Op::PutCursor { consumer, inbox_seq } => self.put_cursor(consumer, *inbox_seq),
@@ -137,7 +157,7 @@ impl<'a> Batch<'a> {
 
     /// Writes an idempotency key of which only the tag is known.
     pub(super) fn put_key(&mut self, peer: &ClientId, tag: [u8; 16], id: MessageId) -> Result<(), Fault> {
-        let row_key = table::tag_key(self.number(peer)?, tag);
+        let row_key = table::tag_key(self.number((*peer).into())?, tag);
         self.put(&row_key, &KeyRow(id))
     }
 
@@ -152,15 +172,17 @@ impl<'a> Batch<'a> {
     }
 
     /// The message that an idempotency key stands for, before the operation that follows `before`.
-    fn known_key(&self, before: &[Op], peer: &ClientId, key: &str) -> Result<Option<MessageId>, Fault> {
+    fn known_key(&self, before: &[Op], conversation: ConversationId, key: &str) -> Result<Option<MessageId>, Fault> {
         let claimed = before.iter().find_map(|op| match op {
-            Op::ClaimKey { peer: other, key: claimed, id } if other == peer && claimed == key => Some(*id),
+            Op::ClaimKey { conversation: other, key: claimed, id } if *other == conversation && claimed == key => {
+                Some(*id)
+            }
             _ => None,
         });
-        if claimed.is_some() || removes(before, peer) {
+        if claimed.is_some() || removes(before, conversation) {
             return Ok(claimed);
         }
-        match self.tx.number_of(self.keys(), peer)? {
+        match self.tx.number_of(self.keys(), conversation)? {
             Some(number) => {
                 let row_key = table::tag_key(number, self.tag(Table::Keys, key.as_bytes()));
                 Ok(self.tx.get::<KeyRow>(self.keys(), &row_key)?.map(|row| row.0))
@@ -169,19 +191,31 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Whether a message has this id, before the operation that follows `before`.
-    fn knows_id(&self, before: &[Op], peer: &ClientId, id: &MessageId) -> Result<bool, Fault> {
+    /// Whether a message of this peer has this id, before the operation that follows `before`.
+    fn knows_id(
+        &self,
+        before: &[Op],
+        conversation: ConversationId,
+        peer: &ClientId,
+        id: &MessageId,
+    ) -> Result<bool, Fault> {
+        let writer = writer_in(conversation, peer);
         let claimed = before.iter().any(|op| match op {
-            Op::ClaimId { peer: other, id: claimed } => other == peer && claimed == id,
-            Op::PutMessage(other, message) => other == peer && message.id == *id,
+            Op::ClaimId { conversation: other, peer: by, id: claimed } => {
+                *other == conversation && by == peer && claimed == id
+            }
+            Op::PutMessage(other, message) => {
+                *other == conversation && message.id == *id && writer_of(message) == writer
+            }
             _ => false,
         });
-        if claimed || removes(before, peer) {
+        if claimed || removes(before, conversation) {
             return Ok(claimed);
         }
-        match self.tx.number_of(self.keys(), peer)? {
+        match self.tx.number_of(self.keys(), conversation)? {
             Some(number) => {
-                let row_key = table::tag_key(number, self.tag(Table::Ids, &id.0));
+                let tag = self.tag(Table::Ids, &table::id_secret(id, writer));
+                let row_key = table::tag_key(number, tag);
                 Ok(self.tx.get::<IdRow>(self.keys(), &row_key)?.is_some())
             }
             None => Ok(false),
@@ -190,54 +224,121 @@ impl<'a> Batch<'a> {
 
     fn put_contact(&mut self, contact: &ContactRecord) -> Result<(), Fault> {
         let peer = contact.client_id();
-        let number = match self.tx.number_of(self.keys(), &peer)? {
-            Some(number) => number,
-            None => {
-                let next = self.tx.get::<NextConversation>(self.keys(), &NEXT_CONVERSATION_KEY)?;
-                let number = next.map_or(FIRST_CONVERSATION, |next| next.0);
-                let after = number.checked_add(1).ok_or(Fault::Exhausted)?;
-                self.put(&NEXT_CONVERSATION_KEY, &NextConversation(after))?;
-                let row_key = self.tag(Table::Peers, peer.as_bytes());
-                self.put(&row_key, &PeerRow(number))?;
-                number
-            }
-        };
+        let number = self.number_or_next(peer.into(), peer.as_bytes())?;
         self.put(&table::conversation_key(number), contact)
     }
 
-    /// Removes all rows of the contact but its places in the inbox, which now point to nothing:
+    fn put_room(&mut self, room: &RoomRecord) -> Result<(), Fault> {
+        let number = self.number_or_next(room.room.into(), &room.room.0)?;
+        self.put(&table::conversation_key(number), room)
+    }
+
+    /// The number of a conversation, which may be a new one.
+    fn number_or_next(&mut self, conversation: ConversationId, name: &[u8]) -> Result<u32, Fault> {
+        if let Some(number) = self.tx.number_of(self.keys(), conversation)? {
+            return Ok(number);
+        }
+        let next = self.tx.get::<NextConversation>(self.keys(), &NEXT_CONVERSATION_KEY)?;
+        let number = next.map_or(FIRST_CONVERSATION, |next| next.0);
+        let after = number.checked_add(1).ok_or(Fault::Exhausted)?;
+        self.put(&NEXT_CONVERSATION_KEY, &NextConversation(after))?;
+        let row_key = self.tag(Table::Peers, name);
+        self.put(&row_key, &PeerRow(number))?;
+        Ok(number)
+    }
+
+    /// Removes all rows of a contact or a room but its places in the inbox, which now point to nothing:
     /// its conversation number is never used again. The database works through the rows one page
-    /// at a time. Removing a contact twice is fine.
-    fn remove_contact(&mut self, peer: &ClientId) -> Result<(), Fault> {
-        let Some(number) = self.tx.number_of(self.keys(), peer)? else { return Ok(()) };
+    /// at a time. Removing it twice is fine.
+    fn remove_conversation(&mut self, conversation: ConversationId, name: &[u8]) -> Result<(), Fault> {
+        let Some(number) = self.tx.number_of(self.keys(), conversation)? else { return Ok(()) };
         let first = number.to_be_bytes();
         let after = number.checked_add(1).ok_or(Fault::Exhausted)?.to_be_bytes();
         for table in Table::OF_CONVERSATION {
             self.tx.open_table(table.definition())?.retain_in::<&[u8], _>(&first[..]..&after[..], |_, _| false)?;
         }
         self.tally.forget(number);
-        let row_key = self.tag(Table::Peers, peer.as_bytes());
+        let row_key = self.tag(Table::Peers, name);
         self.remove(Table::Peers, &row_key)
     }
 
-    fn put_message(&mut self, peer: &ClientId, message: &MessageRecord) -> Result<(), Fault> {
-        let number = self.number(peer)?;
-        self.put(&table::place_key(number, message.seq), message)?;
-        let row_key = table::tag_key(number, self.tag(Table::Ids, &message.id.0));
-        self.put(&row_key, &IdRow(message.seq))
+    /// What waits for the member goes, and its marks.
+    fn drop_member(&mut self, room: RoomId, peer: &ClientId, utc_ms: u64) -> Result<(), Fault> {
+        let number = self.number(room.into())?;
+        let tag = self.tag(Table::Outbox, peer.as_bytes());
+        let mut waiting = Vec::new();
+        let (first, last) = (table::place_key(number, 0), table::waiting_key(number, u64::MAX, [u8::MAX; 16]));
+        self.tx.with_table(Table::Outbox, |rows| {
+            rows.walk(&first, &last, &mut |row_key, sealed| {
+                if row_key.ends_with(&tag) {
+                    let OutboxRow(seq) = value::open(self.keys(), row_key, sealed)?;
+                    waiting.push((row_key.to_vec(), seq));
+                }
+                Ok(Walk::On)
+            })
+        })?;
+        for (row_key, seq) in waiting {
+            self.remove(Table::Outbox, &row_key)?;
+            let message = self.tx.message_at(self.keys(), number, seq)?;
+            self.settle(number, message, utc_ms)?;
+        }
+        let marks = table::member_key(number, self.tag(Table::Marks, peer.as_bytes()));
+        self.remove(Table::Marks, &marks)
     }
 
-    fn deliver(&mut self, peer: &ClientId, own_number: u64, seq: u64, utc_ms: u64) -> Result<(), Fault> {
-        let number = self.number(peer)?;
-        let mut message = self.tx.message_at(self.keys(), number, seq)?;
+    fn put_message(&mut self, conversation: ConversationId, message: &MessageRecord) -> Result<(), Fault> {
+        let number = self.number(conversation)?;
+        self.put(&table::place_key(number, message.seq), message)?;
+        let tag = self.tag(Table::Ids, &table::id_secret(&message.id, writer_of(message)));
+        self.put(&table::tag_key(number, tag), &IdRow(message.seq))
+    }
+
+    fn outbox_key(&self, conversation: ConversationId, peer: &ClientId, place: u64) -> Result<Vec<u8>, Fault> {
+        let number = self.number(conversation)?;
+        Ok(match conversation {
+            ConversationId::Direct(_) => table::place_key(number, place).to_vec(),
+            ConversationId::Room(_) => {
+                table::waiting_key(number, place, self.tag(Table::Outbox, peer.as_bytes())).to_vec()
+            }
+        })
+    }
+
+    fn deliver(
+        &mut self,
+        conversation: ConversationId,
+        peer: &ClientId,
+        own_number: u64,
+        seq: u64,
+        utc_ms: u64,
+    ) -> Result<(), Fault> {
+        let number = self.number(conversation)?;
+        let message = self.tx.message_at(self.keys(), number, seq)?;
         // Another message at this place would be marked by mistake, and its own copy lost.
         if message.direction != Direction::Outgoing || message.number != own_number {
             return Err(Fault::Missing(Table::Messages));
         }
+        let row_key = self.outbox_key(conversation, peer, own_number)?;
+        self.remove(Table::Outbox, &row_key)?;
+        self.settle(number, message, utc_ms)
+    }
+
+    /// Marks an own message as delivered, if it waits for nobody any more.
+    fn settle(&mut self, number: u32, mut message: MessageRecord, utc_ms: u64) -> Result<(), Fault> {
+        let first = table::place_key(number, message.number);
+        let last = table::waiting_key(number, message.number, [u8::MAX; 16]);
+        let mut waits = false;
+        self.tx.with_table(Table::Outbox, |rows| {
+            rows.walk(&first, &last, &mut |_, _| {
+                waits = true;
+                Ok(Walk::Stop)
+            })
+        })?;
+        if waits {
+            return Ok(());
+        }
         message.state = MessageState::Delivered;
         message.done_utc_ms = utc_ms;
-        self.put(&table::place_key(number, seq), &message)?;
-        self.remove(Table::Outbox, &table::place_key(number, own_number))
+        self.put(&table::place_key(number, message.seq), &message)
     }
 
     fn put_cursor(&mut self, consumer: &str, inbox_seq: u64) -> Result<(), Fault> {
@@ -254,8 +355,8 @@ impl<'a> Batch<'a> {
         self.keys().of(table).row_tag(secret)
     }
 
-    fn number(&self, peer: &ClientId) -> Result<u32, Fault> {
-        self.tx.number_of(self.keys(), peer)?.ok_or(Fault::NoSuchPeer)
+    fn number(&self, conversation: ConversationId) -> Result<u32, Fault> {
+        self.tx.number_of(self.keys(), conversation)?.ok_or(Fault::NoSuchPeer)
     }
 
     fn put<S: Stored>(&mut self, row_key: &[u8], record: &S) -> Result<(), Fault> {
@@ -279,21 +380,46 @@ impl<'a> Batch<'a> {
 /// Whether the operation adds to the store, so that it is refused while space is short.
 pub(super) fn grows(op: &Op) -> bool {
     match op {
-        Op::PutContact(_) | Op::PutMessage(..) | Op::PutOutbox { .. } | Op::PutInbox { .. } | Op::ClaimKey { .. } => {
-            true
-        }
+        Op::PutContact(_)
+        | Op::PutRoom(_)
+        | Op::PutMessage(..)
+        | Op::PutOutbox { .. }
+        | Op::PutInbox { .. }
+        | Op::ClaimKey { .. } => true,
         Op::PutProfile(_)
         | Op::PutConversation(..)
-        | Op::PutMarks(..)
+        | Op::PutMarks { .. }
         | Op::PutMissing(..)
         | Op::PutStanding(..)
         | Op::RemoveContact(_)
+        | Op::RemoveRoom(_)
+        | Op::DropMember { .. }
         | Op::ClaimId { .. }
         | Op::Delivered { .. }
         | Op::PutCursor { .. } => false,
     }
 }
 
-fn removes(before: &[Op], peer: &ClientId) -> bool {
-    before.iter().any(|op| matches!(op, Op::RemoveContact(removed) if removed == peer))
+fn removes(before: &[Op], conversation: ConversationId) -> bool {
+    before.iter().any(|op| match op {
+        Op::RemoveContact(peer) => conversation == (*peer).into(),
+        Op::RemoveRoom(room) => conversation == (*room).into(),
+        _ => false,
+    })
+}
+
+/// By whom a message was written, where its id alone does not say which one it is.
+pub(super) fn writer_of(message: &MessageRecord) -> Option<&ClientId> {
+    match &message.direction {
+        Direction::Member(writer) => Some(writer),
+        Direction::Outgoing | Direction::Incoming => None,
+    }
+}
+
+/// As [`writer_of`], for a message that a peer sends.
+pub(super) fn writer_in(conversation: ConversationId, peer: &ClientId) -> Option<&ClientId> {
+    match conversation {
+        ConversationId::Direct(_) => None,
+        ConversationId::Room(_) => Some(peer),
+    }
 }

@@ -2,11 +2,13 @@
 
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
-    ContactRecord, ConversationRecord, Direction, MessageRecord, MissingRecord, ProfileRecord, StandingRecord,
+    ContactRecord, ConversationRecord, Direction, MessageRecord, MissingRecord, ProfileRecord, RoomRecord,
+    StandingRecord,
 };
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 
 use super::{
+    batch::writer_of,
     fault::Fault,
     reader::{ReadError, Reader},
     retention::RetentionChoice,
@@ -146,9 +148,14 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Own => Err(Fault::Shape(table)),
         Table::Peers => {
             let PeerRow(number) = value::open(keys, row_key, sealed)?;
-            let contact: Option<ContactRecord> = tx.get(keys, &table::conversation_key(number))?;
-            let contact = contact.ok_or(Fault::Missing(Table::Contacts))?;
-            same(table, keys.of(table).row_tag(contact.client_id().as_bytes()) == row_key)
+            let of_number = table::conversation_key(number);
+            let tag = match (tx.get::<ContactRecord>(keys, &of_number)?, tx.get::<RoomRecord>(keys, &of_number)?) {
+                (Some(contact), None) => keys.of(table).row_tag(contact.client_id().as_bytes()),
+                (None, Some(room)) => keys.of(table).row_tag(&room.room.0),
+                (None, None) => return Err(Fault::Missing(Table::Contacts)),
+                (Some(_), Some(_)) => return Err(Fault::Shape(table)),
+            };
+            same(table, tag == row_key)
         }
         // Each contact at its number, what a person has decided about it behind it.
         Table::Contacts if row_key == table::beside_key(conversation(table, row_key)?) => {
@@ -156,7 +163,12 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         }
         Table::Contacts => {
             let contact: ContactRecord = value::open(keys, row_key, sealed)?;
-            let number = tx.number_of(keys, &contact.client_id())?.ok_or(Fault::Missing(Table::Peers))?;
+            let number = tx.number_of(keys, contact.client_id().into())?.ok_or(Fault::Missing(Table::Peers))?;
+            same(table, table::conversation_key(number) == row_key)
+        }
+        Table::Rooms => {
+            let room: RoomRecord = value::open(keys, row_key, sealed)?;
+            let number = tx.number_of(keys, room.room.into())?.ok_or(Fault::Missing(Table::Peers))?;
             same(table, table::conversation_key(number) == row_key)
         }
         // Its counters lie at the conversation's number, what its history takes behind it.
@@ -172,7 +184,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Messages => {
             let message: MessageRecord = value::open(keys, row_key, sealed)?;
             let (number, seq) = place(table, row_key)?;
-            let tag = keys.of(Table::Ids).row_tag(&message.id.0);
+            let tag = keys.of(Table::Ids).row_tag(&table::id_secret(&message.id, writer_of(&message)));
             let indexed: Option<IdRow> = tx.get(keys, &table::tag_key(number, tag))?;
             let indexed = indexed.ok_or(Fault::Missing(Table::Ids))?;
             same(table, message.seq == seq && indexed.0 == seq)
@@ -181,7 +193,8 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
             let IdRow(seq) = value::open(keys, row_key, sealed)?;
             let number = conversation(table, row_key)?;
             let message = tx.message_at(keys, number, seq)?;
-            same(table, table::tag_key(number, keys.of(table).row_tag(&message.id.0)) == row_key)
+            let secret = table::id_secret(&message.id, writer_of(&message));
+            same(table, table::tag_key(number, keys.of(table).row_tag(&secret)) == row_key)
         }
         Table::Keys => opens::<KeyRow>(keys, row_key, sealed),
         Table::Outbox => {
@@ -209,10 +222,10 @@ fn conversation(table: Table, row_key: &[u8]) -> Result<u32, Fault> {
     row_key.first_chunk().map(|number| u32::from_be_bytes(*number)).ok_or(Fault::Shape(table))
 }
 
-/// A row key of a conversation's number and a place in it.
+/// A row key that begins with a conversation's number and a place in it.
 fn place(table: Table, row_key: &[u8]) -> Result<(u32, u64), Fault> {
     let number = conversation(table, row_key)?;
-    let place = row_key.get(4..).and_then(|rest| rest.try_into().ok()).ok_or(Fault::Shape(table))?;
+    let place = row_key.get(4..12).and_then(|rest| rest.try_into().ok()).ok_or(Fault::Shape(table))?;
     Ok((number, u64::from_be_bytes(place)))
 }
 
@@ -245,6 +258,7 @@ fn of_conversation(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u
 fn remedy(table: Table) -> &'static str {
     match table {
         Table::Own => "restore the store from a copy",
+        Table::Rooms => "restore the store from a copy, or leave the room and be added again",
         Table::Peers | Table::Contacts | Table::Conversations | Table::Marks => {
             "restore the store from a copy, or remove the contact and pair again"
         }

@@ -1,4 +1,4 @@
-//! All that a store holds, entry by entry, while it is in use.
+//! All that a store holds but its rooms, entry by entry, while it is in use.
 //!
 //! It is read in pages, so that neither a lock nor a commit waits for whoever takes the copy. What
 //! comes in meanwhile is left out: of a conversation, all that is beyond the counters with which
@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use kith_crypto::identity::{ClientId, Identity};
-use kith_engine::{ContactRecord, MessageId, MessageRecord, ProfileRecord, StoredContact};
+use kith_engine::{ContactRecord, ContactState, MessageId, MessageRecord, ProfileRecord, StoredContact};
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 use zeroize::Zeroizing;
 
@@ -221,6 +221,10 @@ fn contact_after(tx: &ReadTransaction, keys: &Keys, after: u32) -> Result<Option
                 return Ok(Walk::On);
             };
             let contact: ContactRecord = value::open(keys, row_key, sealed)?;
+            if contact.state == ContactState::Introduced {
+                // Without the rooms, nobody needs to know it.
+                return Ok(Walk::On);
+            }
             found = Some((number, state::load_contact(tx, keys, number, contact)?));
             Ok(Walk::Stop)
         })

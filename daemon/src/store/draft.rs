@@ -147,7 +147,7 @@ impl Draft {
             }
             Entry::Inbox { place, peer, seq } => {
                 self.inbox_place = *place;
-                rows.apply(&Op::PutInbox { inbox_seq: *place, peer: *peer, seq: *seq })?;
+                rows.apply(&Op::PutInbox { inbox_seq: *place, conversation: (*peer).into(), peer: *peer, seq: *seq })?;
             }
             // Places beyond the last go to messages that are still to come.
             Entry::Cursor { tag, place } => rows.put_cursor_at(*tag, (*place).min(self.inbox_place))?,
@@ -212,12 +212,17 @@ fn put_of_contact(rows: &mut Batch<'_>, contact: Option<ClientId>, entry: &Entry
     let peer = contact.ok_or(DraftError::Unfit("an entry comes before its contact"))?;
     match entry {
         Entry::Message(message) => {
-            if rows.check(&[Op::ClaimId { peer, id: message.id }])?.is_err() {
+            if rows.check(&[Op::ClaimId { conversation: peer.into(), peer, id: message.id }])?.is_err() {
                 return Err(DraftError::Unfit("two messages have one id"));
             }
-            rows.apply(&Op::PutMessage(peer, message.clone()))?;
+            rows.apply(&Op::PutMessage(peer.into(), message.clone()))?;
             if message.direction == Direction::Outgoing && message.state == MessageState::Queued {
-                rows.apply(&Op::PutOutbox { peer, number: message.number, seq: message.seq })?;
+                rows.apply(&Op::PutOutbox {
+                    conversation: peer.into(),
+                    peer,
+                    number: message.number,
+                    seq: message.seq,
+                })?;
             }
             Ok(())
         }
@@ -232,8 +237,8 @@ fn put_contact(rows: &mut Batch<'_>, stored: &StoredContact) -> Result<(), Fault
     let peer = stored.contact.client_id();
     for op in [
         Op::PutContact(stored.contact.clone().restored(new_incarnation())),
-        Op::PutConversation(peer, stored.conversation.clone()),
-        Op::PutMarks(peer, stored.marks.clone()),
+        Op::PutConversation(peer.into(), stored.conversation.clone()),
+        Op::PutMarks { conversation: peer.into(), peer, marks: stored.marks.clone() },
         Op::PutMissing(peer, stored.missing.restored()),
         Op::PutStanding(peer, stored.standing),
     ] {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use kith_crypto::identity::ClientId;
-use kith_engine::{Direction, Load, Loaded, MessageRecord, RequestError};
+use kith_engine::{ConversationId, Direction, Load, Loaded, MessageRecord, RequestError, RoomRecord};
 use redb::ReadTransaction;
 use zeroize::Zeroizing;
 
 use super::{
+    batch::writer_in,
     disk::Door,
     fault::Fault,
     retention::RetentionChoice,
@@ -85,13 +86,15 @@ impl Reader {
     /// bytes; up to 64 messages are never cut.
     pub fn load(&self, load: Load) -> Loaded {
         let loaded = self.page(|tx, keys| match load {
-            Load::Outbox { peer, after, count_max } => outbox(tx, keys, &peer, after, count_max).map(Loaded::Outbox),
-            Load::CountReceived { peer, after, up_to } => {
-                count_received(tx, keys, &peer, after, up_to).map(Loaded::Count)
+            Load::Outbox { conversation, peer, after, count_max } => {
+                outbox(tx, keys, conversation, &peer, after, count_max).map(Loaded::Outbox)
             }
-            Load::Message { peer, id } => {
-                let number = number(tx, keys, &peer)?;
-                tx.message_by_id(keys, number, &id).map(Loaded::Message)
+            Load::CountReceived { conversation, after, up_to } => {
+                count_received(tx, keys, conversation, after, up_to).map(Loaded::Count)
+            }
+            Load::Message { conversation, peer, id } => {
+                let number = number(tx, keys, conversation)?;
+                tx.message_by_id(keys, number, &id, writer_in(conversation, &peer)).map(Loaded::Message)
             }
         });
         loaded.unwrap_or_else(|error| Loaded::Failed(error.to_string()))
@@ -106,7 +109,7 @@ impl Reader {
     /// [`ReadError::Locked`] after [`Reader::revoke`]; a damaged row fails the page it is in.
     pub fn read(&self, read: Read) -> Result<Vec<Row>, ReadError> {
         self.page(|tx, keys| match read {
-            Read::History { peer, after, count_max } => history(tx, keys, peer, after, count_max),
+            Read::History { conversation, after, count_max } => history(tx, keys, conversation, after, count_max),
             Read::Inbox { consumer, cursor, count_max } => inbox(tx, keys, &consumer, cursor, count_max),
         })
     }
@@ -168,18 +171,18 @@ impl<T> Page<T> {
     }
 }
 
-fn number(tx: &ReadTransaction, keys: &Keys, peer: &ClientId) -> Result<u32, Fault> {
-    tx.number_of(keys, peer)?.ok_or(Fault::NoSuchPeer)
+fn number(tx: &ReadTransaction, keys: &Keys, conversation: ConversationId) -> Result<u32, Fault> {
+    tx.number_of(keys, conversation)?.ok_or(Fault::NoSuchPeer)
 }
 
 pub(super) fn history(
     tx: &ReadTransaction,
     keys: &Keys,
-    peer: ClientId,
+    conversation: ConversationId,
     after: u64,
     count_max: u32,
 ) -> Result<Vec<Row>, Fault> {
-    let number = number(tx, keys, &peer)?;
+    let number = number(tx, keys, conversation)?;
     let mut page = Page::new(count_max as usize);
     if let Some(first) = after.checked_add(1)
         && !page.is_full()
@@ -188,7 +191,7 @@ pub(super) fn history(
             rows.walk(&table::place_key(number, first), &table::place_key(number, u64::MAX), &mut |row_key, sealed| {
                 page.push(sealed.len(), || {
                     let message = value::open(keys, row_key, sealed)?;
-                    Ok(Row { peer, inbox_seq: 0, message })
+                    Ok(Row { conversation, inbox_seq: 0, message })
                 })
             })
         })?;
@@ -199,17 +202,27 @@ pub(super) fn history(
 fn outbox(
     tx: &ReadTransaction,
     keys: &Keys,
+    conversation: ConversationId,
     peer: &ClientId,
     after: u64,
     count_max: usize,
 ) -> Result<Vec<MessageRecord>, Fault> {
-    let number = number(tx, keys, peer)?;
+    let number = number(tx, keys, conversation)?;
+    // In a room the rows of all members lie side by side.
+    let of_member = match conversation {
+        ConversationId::Direct(_) => Vec::new(),
+        ConversationId::Room(_) => keys.of(Table::Outbox).row_tag(peer.as_bytes()).to_vec(),
+    };
     let mut page = Page::new(count_max);
     if let Some(first) = after.checked_add(1)
         && !page.is_full()
     {
         tx.with_table(Table::Outbox, |rows| {
-            rows.walk(&table::place_key(number, first), &table::place_key(number, u64::MAX), &mut |row_key, sealed| {
+            let last = table::waiting_key(number, u64::MAX, [u8::MAX; 16]);
+            rows.walk(&table::place_key(number, first), &last, &mut |row_key, sealed| {
+                if !row_key.ends_with(&of_member) {
+                    return Ok(Walk::On);
+                }
                 let OutboxRow(seq) = value::open(keys, row_key, sealed)?;
                 let message = tx.message_at(keys, number, seq)?;
                 page.push(message.body.len(), || Ok(message))
@@ -220,8 +233,14 @@ fn outbox(
 }
 
 /// Opens each message between the places, one at a time: who wrote it is sealed with it.
-fn count_received(tx: &ReadTransaction, keys: &Keys, peer: &ClientId, after: u64, up_to: u64) -> Result<u64, Fault> {
-    let number = number(tx, keys, peer)?;
+fn count_received(
+    tx: &ReadTransaction,
+    keys: &Keys,
+    conversation: ConversationId,
+    after: u64,
+    up_to: u64,
+) -> Result<u64, Fault> {
+    let number = number(tx, keys, conversation)?;
     let mut count = 0;
     if let Some(first) = after.checked_add(1)
         && first <= up_to
@@ -229,7 +248,7 @@ fn count_received(tx: &ReadTransaction, keys: &Keys, peer: &ClientId, after: u64
         tx.with_table(Table::Messages, |rows| {
             rows.walk(&table::place_key(number, first), &table::place_key(number, up_to), &mut |row_key, sealed| {
                 let message: MessageRecord = value::open(keys, row_key, sealed)?;
-                count += u64::from(message.direction == Direction::Incoming);
+                count += u64::from(message.direction.is_incoming());
                 Ok(Walk::On)
             })
         })?;
@@ -250,11 +269,31 @@ fn inbox(tx: &ReadTransaction, keys: &Keys, consumer: &str, cursor: u64, count_m
                 let InboxRow { peer, number, seq } = value::open(keys, row_key, sealed)?;
                 let inbox_seq = row_key.try_into().map(u64::from_be_bytes).map_err(|_| Fault::Shape(Table::Inbox))?;
                 match tx.get::<MessageRecord>(keys, &table::place_key(number, seq))? {
-                    Some(message) => page.push(message.body.len(), || Ok(Row { peer, inbox_seq, message })),
+                    Some(message) => page.push(message.body.len(), || {
+                        let conversation = conversation_of(tx, keys, number, peer, &message)?;
+                        Ok(Row { conversation, inbox_seq, message })
+                    }),
                     None => Ok(Walk::On),
                 }
             })
         })?;
     }
     Ok(page.rows)
+}
+
+/// Where a received message stands: what a member of a room has written is in that room.
+fn conversation_of(
+    tx: &ReadTransaction,
+    keys: &Keys,
+    number: u32,
+    peer: ClientId,
+    message: &MessageRecord,
+) -> Result<ConversationId, Fault> {
+    match message.direction {
+        Direction::Outgoing | Direction::Incoming => Ok(peer.into()),
+        Direction::Member(_) => {
+            let room: Option<RoomRecord> = tx.get(keys, &table::conversation_key(number))?;
+            Ok(room.ok_or(Fault::Missing(Table::Rooms))?.room.into())
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     value::{self, IdRow, PeerRow, Stored},
 };
 use kith_crypto::identity::ClientId;
-use kith_engine::{MessageId, MessageRecord};
+use kith_engine::{ConversationId, MessageId, MessageRecord};
 
 /// Where rows are read from.
 pub(super) trait Rows {
@@ -27,15 +27,24 @@ pub(super) trait Rows {
         })
     }
 
-    /// The conversation number of a contact.
-    fn number_of(&self, keys: &Keys, peer: &ClientId) -> Result<Option<u32>, Fault> {
-        let tag = keys.of(Table::Peers).row_tag(peer.as_bytes());
+    /// The number of a conversation.
+    fn number_of(&self, keys: &Keys, conversation: ConversationId) -> Result<Option<u32>, Fault> {
+        let tag = match conversation {
+            ConversationId::Direct(peer) => keys.of(Table::Peers).row_tag(peer.as_bytes()),
+            ConversationId::Room(room) => keys.of(Table::Peers).row_tag(&room.0),
+        };
         Ok(self.get::<PeerRow>(keys, &tag)?.map(|row| row.0))
     }
 
-    /// The message with an id in a conversation.
-    fn message_by_id(&self, keys: &Keys, number: u32, id: &MessageId) -> Result<Option<MessageRecord>, Fault> {
-        let tag = keys.of(Table::Ids).row_tag(&id.0);
+    /// The message with an id in a conversation; in a room, that of this writer.
+    fn message_by_id(
+        &self,
+        keys: &Keys,
+        number: u32,
+        id: &MessageId,
+        writer: Option<&ClientId>,
+    ) -> Result<Option<MessageRecord>, Fault> {
+        let tag = keys.of(Table::Ids).row_tag(&table::id_secret(id, writer));
         match self.get::<IdRow>(keys, &table::tag_key(number, tag))? {
             Some(IdRow(seq)) => self.message_at(keys, number, seq).map(Some),
             None => Ok(None),

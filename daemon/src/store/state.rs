@@ -1,19 +1,24 @@
 //! What is read when the store is opened: what does not grow with the length of the history.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use kith_crypto::identity::Identity;
-use kith_engine::{ContactRecord, ConversationRecord, ProfileRecord, StoredContact, StoredState};
+use kith_engine::{
+    ContactRecord, ConversationRecord, ProfileRecord, RoomRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
+};
 use redb::ReadTransaction;
 
 use super::{
     fault::Fault,
     rows::{Rows, Walk},
     table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, Table},
-    value::{self, MarksRow},
+    value::{self, MarksRow, OutboxRow},
 };
 
-/// Reads identity, settings, contacts with their counters, and the inbox's end. Walks the
-/// contacts, their marks, and the keys of what waits in their outboxes, which the engine's quota
-/// bounds.
+/// Reads identity, settings, contacts and rooms with their counters, and the inbox's end. Walks the
+/// contacts and rooms, their marks, and what waits in their outboxes, which the engine's quotas
+/// bound: of contacts the keys, of rooms the messages.
 pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, StoredState), Fault> {
     let identity = tx.get(keys, &IDENTITY_KEY)?.ok_or(Fault::Missing(Table::Own))?;
     let profile: ProfileRecord = tx.get(keys, &PROFILE_KEY)?.ok_or(Fault::Missing(Table::Own))?;
@@ -30,13 +35,22 @@ pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, Store
             Ok(Walk::On)
         })
     })?;
+    let mut rooms = Vec::new();
+    tx.with_table(Table::Rooms, |rows| {
+        rows.walk(&[], &[u8::MAX; 4], &mut |row_key, sealed| {
+            let room: RoomRecord = value::open(keys, row_key, sealed)?;
+            let number = row_key.try_into().map(u32::from_be_bytes).map_err(|_| Fault::Shape(Table::Rooms))?;
+            rooms.push(load_room(tx, keys, number, room)?);
+            Ok(Walk::On)
+        })
+    })?;
     let inbox_seq = match tx.with_table(Table::Inbox, |rows| rows.last_key())? {
         Some(row_key) => {
             row_key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| Fault::Shape(Table::Inbox))?
         }
         None => 0,
     };
-    Ok((identity, StoredState { profile, contacts, inbox_seq }))
+    Ok((identity, StoredState { profile, contacts, rooms, inbox_seq }))
 }
 
 pub(super) fn load_contact(
@@ -63,5 +77,44 @@ pub(super) fn load_contact(
         outbox_count,
         missing: missing.unwrap_or_default(),
         standing: standing.unwrap_or_default(),
+    })
+}
+
+fn load_room(tx: &ReadTransaction, keys: &Keys, number: u32, record: RoomRecord) -> Result<StoredRoom, Fault> {
+    let conversation: Option<ConversationRecord> = tx.get(keys, &table::conversation_key(number))?;
+    let members = record.members();
+    let mut marks = Vec::new();
+    for member in &members {
+        let tag = keys.of(Table::Marks).row_tag(member.as_bytes());
+        let row: Option<MarksRow> = tx.get(keys, &table::member_key(number, tag))?;
+        marks.extend(row.map(|row| (*member, row.0)));
+    }
+    let by_tag: BTreeMap<_, _> =
+        members.iter().map(|member| (keys.of(Table::Outbox).row_tag(member.as_bytes()), *member)).collect();
+    let mut waiting: BTreeMap<u64, StoredWaiting> = BTreeMap::new();
+    let (first, last) = (table::place_key(number, 0), table::waiting_key(number, u64::MAX, [u8::MAX; 16]));
+    tx.with_table(Table::Outbox, |rows| {
+        rows.walk(&first, &last, &mut |row_key, sealed| {
+            let member = row_key.last_chunk().and_then(|tag| by_tag.get(tag));
+            let place = row_key.get(4..12).and_then(|place| place.try_into().ok()).map(u64::from_be_bytes);
+            if let (Some(member), Some(own_number)) = (member, place) {
+                let waits = match waiting.entry(own_number) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(first) => {
+                        let OutboxRow(seq) = value::open(keys, row_key, sealed)?;
+                        let id = tx.message_at(keys, number, seq)?.id;
+                        first.insert(StoredWaiting { number: own_number, seq, id, peers: Vec::new() })
+                    }
+                };
+                waits.peers.push(*member);
+            }
+            Ok(Walk::On)
+        })
+    })?;
+    Ok(StoredRoom {
+        record,
+        conversation: conversation.unwrap_or_default(),
+        marks,
+        waiting: waiting.into_values().collect(),
     })
 }

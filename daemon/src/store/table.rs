@@ -9,6 +9,7 @@ use kith_crypto::{
     identity::ClientId,
     vault::{StoreKeys, TableKey},
 };
+use kith_engine::MessageId;
 use redb::TableDefinition;
 
 /// How every table looks to redb: bytes to bytes.
@@ -38,10 +39,11 @@ pub(super) enum Table {
     Outbox,
     Inbox,
     Cursors,
+    Rooms,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Own,
         Self::Peers,
         Self::Contacts,
@@ -53,11 +55,20 @@ impl Table {
         Self::Outbox,
         Self::Inbox,
         Self::Cursors,
+        Self::Rooms,
     ];
 
     /// Those whose row keys begin with a conversation's number.
-    pub(super) const OF_CONVERSATION: [Self; 7] =
-        [Self::Contacts, Self::Conversations, Self::Marks, Self::Messages, Self::Ids, Self::Keys, Self::Outbox];
+    pub(super) const OF_CONVERSATION: [Self; 8] = [
+        Self::Contacts,
+        Self::Rooms,
+        Self::Conversations,
+        Self::Marks,
+        Self::Messages,
+        Self::Ids,
+        Self::Keys,
+        Self::Outbox,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -72,6 +83,7 @@ impl Table {
             Self::Outbox => "outbox",
             Self::Inbox => "inbox",
             Self::Cursors => "cursors",
+            Self::Rooms => "rooms",
         }
     }
 
@@ -84,6 +96,7 @@ impl Table {
         match self {
             Self::Own => "this device's identity or settings",
             Self::Peers | Self::Contacts => "one contact",
+            Self::Rooms => "one room",
             Self::Conversations => "one conversation's counters",
             Self::Marks => "how one contact's repeated messages are recognised",
             Self::Messages => "one message",
@@ -151,6 +164,30 @@ pub(super) fn place_key(number: u32, place: u64) -> [u8; 12] {
     key[..4].copy_from_slice(&number.to_be_bytes());
     key[4..].copy_from_slice(&place.to_be_bytes());
     key
+}
+
+/// What belongs to one member of a room, behind the room's marks.
+pub(super) fn member_key(number: u32, tag: [u8; 16]) -> [u8; 21] {
+    let mut key = [2; 21];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    key[5..].copy_from_slice(&tag);
+    key
+}
+
+/// An own message that waits for one member of a room.
+pub(super) fn waiting_key(number: u32, place: u64, tag: [u8; 16]) -> [u8; 28] {
+    let mut key = [0; 28];
+    key[..12].copy_from_slice(&place_key(number, place));
+    key[12..].copy_from_slice(&tag);
+    key
+}
+
+/// By what a message is found: its id; in a room also by whom else it was written.
+pub(super) fn id_secret(id: &MessageId, writer: Option<&ClientId>) -> Vec<u8> {
+    match writer {
+        None => id.0.to_vec(),
+        Some(writer) => [&id.0[..], writer.as_bytes()].concat(),
+    }
 }
 
 /// Something of a conversation that is found by its row tag.

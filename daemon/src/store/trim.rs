@@ -8,12 +8,12 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use kith_engine::{CommitError, Direction, Mark, MessageId, MessageRecord, MessageState, Op};
+use kith_engine::{CommitError, Mark, MessageRecord, MessageState, Op};
 use redb::WriteTransaction;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    batch::Batch,
+    batch::{Batch, writer_of},
     fault::Fault,
     orders::Order,
     retention::{Retention, RetentionChoice},
@@ -148,7 +148,8 @@ impl Excess {
 /// A message that is to go.
 struct Due {
     seq: u64,
-    id: MessageId,
+    /// As in the row of `ids` that points to it.
+    found_by: Vec<u8>,
     bytes: u64,
 }
 
@@ -175,21 +176,37 @@ pub(super) fn step(
     Ok(Trimmed { messages: messages as u64, unacknowledged, more, next_utc_ms })
 }
 
-/// The conversations; contacts are bounded.
+/// The conversations; contacts and rooms are bounded.
 fn conversations(tx: &WriteTransaction, keys: &Keys) -> Result<Vec<Conversation>, Fault> {
     let mut numbers: Vec<u32> = Vec::new();
-    tx.with_table(Table::Contacts, |contacts| {
-        contacts.walk(&[], &[u8::MAX; 4], &mut |row_key, _| {
-            numbers.extend(row_key.try_into().map(u32::from_be_bytes));
+    for table in [Table::Contacts, Table::Rooms] {
+        tx.with_table(table, |rows| {
+            rows.walk(&[], &[u8::MAX; 4], &mut |row_key, _| {
+                numbers.extend(row_key.try_into().map(u32::from_be_bytes));
+                Ok(Walk::On)
+            })
+        })?;
+    }
+    let conversation = |number| {
+        let history = tally::history(tx, keys, number)?;
+        Ok(Conversation { number, marks: marks(tx, keys, number)?, history })
+    };
+    numbers.into_iter().map(conversation).collect()
+}
+
+/// The marks of whoever writes in a conversation: a contact, or the other members of a room.
+fn marks(tx: &WriteTransaction, keys: &Keys, number: u32) -> Result<Vec<Mark>, Fault> {
+    let own: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
+    let mut marks = own.map_or_else(Vec::new, |row| row.0);
+    tx.with_table(Table::Marks, |rows| {
+        let (first, last) = (table::member_key(number, [0; 16]), table::member_key(number, [u8::MAX; 16]));
+        rows.walk(&first, &last, &mut |row_key, sealed| {
+            let MarksRow(of_member) = value::open(keys, row_key, sealed)?;
+            marks.extend(of_member);
             Ok(Walk::On)
         })
     })?;
-    let conversation = |number| {
-        let marks: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
-        let history = tally::history(tx, keys, number)?;
-        Ok(Conversation { number, marks: marks.map_or_else(Vec::new, |row| row.0), history })
-    };
-    numbers.into_iter().map(conversation).collect()
+    Ok(marks)
 }
 
 /// One step while it is made.
@@ -228,8 +245,8 @@ impl Trimming<'_, '_> {
 
     fn trim(&mut self, conversation: &mut Conversation, excess: Excess, done_before_ms: u64) -> Result<(), Fault> {
         let number = conversation.number;
-        for Due { seq, id, bytes } in self.due(conversation, excess, done_before_ms)? {
-            let tag = self.rows.keys().of(Table::Ids).row_tag(&id.0);
+        for Due { seq, found_by, bytes } in self.due(conversation, excess, done_before_ms)? {
+            let tag = self.rows.keys().of(Table::Ids).row_tag(&found_by);
             self.rows.remove(Table::Messages, &table::place_key(number, seq))?;
             self.rows.remove(Table::Ids, &table::tag_key(number, tag))?;
             let HistoryRow { messages, bytes: all } = conversation.history;
@@ -259,7 +276,8 @@ impl Trimming<'_, '_> {
                 if message.state == MessageState::Queued || conversation.may_be_repeated(&message) {
                     return Ok(Walk::On);
                 }
-                let place = Due { seq: message.seq, id: message.id, bytes: sealed.len() as u64 };
+                let found_by = table::id_secret(&message.id, writer_of(&message));
+                let place = Due { seq: message.seq, found_by, bytes: sealed.len() as u64 };
                 if excess.is_some() || (UTC_MS_MIN..done_before_ms).contains(&message.done_utc_ms) {
                     // Whatever came before something that is too old is too old.
                     due.append(&mut of_unknown_age);
@@ -284,7 +302,7 @@ impl Conversation {
     /// Whether its sender may send it again.
     fn may_be_repeated(&self, message: &MessageRecord) -> bool {
         let counts = |mark: &&Mark| mark.incarnation == message.incarnation;
-        message.direction == Direction::Incoming
+        message.direction.is_incoming()
             && self
                 .marks
                 .iter()

@@ -7,7 +7,8 @@ use kith_crypto::{
     wire::tlv,
 };
 use kith_engine::{
-    ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, StandingRecord,
+    ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, RoomRecord,
+    StandingRecord,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -46,11 +47,11 @@ pub(super) trait Stored: Sized {
 #[derive(Serialize, Deserialize)]
 pub(super) struct NextConversation(pub(super) u32);
 
-/// A contact's conversation number.
+/// The conversation number of a contact, or of a room.
 #[derive(Serialize, Deserialize)]
 pub(super) struct PeerRow(pub(super) u32);
 
-/// The high-water marks of a contact, the newest incarnation of its store last.
+/// The high-water marks of a contact, or of a member of a room, the newest incarnation of its store last.
 #[derive(Serialize, Deserialize)]
 pub(super) struct MarksRow(pub(super) Vec<Mark>);
 
@@ -77,6 +78,7 @@ pub(super) struct OutboxRow(pub(super) u64);
 /// Where a received message stands. The conversation number decides; the client id saves a look-up.
 #[derive(Serialize, Deserialize)]
 pub(super) struct InboxRow {
+    /// Who wrote it.
     pub(super) peer: ClientId,
     pub(super) number: u32,
     pub(super) seq: u64,
@@ -111,6 +113,7 @@ stored! {
     ContactRecord: Contacts, 0x21;
     StandingRecord: Contacts, 0x25;
     ConversationRecord: Conversations, 0x22;
+    RoomRecord: Rooms, 0x27;
     MarksRow: Marks, 0x23;
     MissingRecord: Marks, 0x24;
     HistoryRow: Conversations, 0x26;

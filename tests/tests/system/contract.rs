@@ -70,9 +70,10 @@ pub(crate) fn attribute(text: &str, name: &str) -> String {
 #[tokio::test]
 async fn the_running_service_has_the_interfaces_of_the_contract_and_no_others() {
     let pair = Pair::new().await;
-    // An open invite and a task, so that every kind of object is there.
+    // An open invite, a task and a room, so that every kind of object is there.
     pair.alice.invite().await.unwrap();
     pair.alice.kithctl(&["check"], "").await.unwrap();
+    pair.alice.kithctl(&["room", "create", "house", "bob"], "").await.unwrap();
     let messenger = pair.alice.messenger().await.unwrap();
     let mut paths: BTreeSet<String> = messenger.objects().await.unwrap().into_keys().collect();
     paths.extend([ROOT_PATH.to_owned(), INBOX_PATH.to_owned()]);

@@ -13,6 +13,7 @@ mod nodes;
 mod page;
 mod ready;
 mod refused;
+mod rooms;
 mod talk;
 
 use kith_dbus::Direction;

@@ -1,7 +1,7 @@
 //! How a message is shown.
 
 use data_encoding::BASE64;
-use kith_dbus::{Direction, MessageState, Row, client_id_of};
+use kith_dbus::{Direction, MessageState, Row, client_id_of, room_id_of};
 use serde_json::{Value, json};
 
 use crate::text::{safe, utc};
@@ -12,6 +12,7 @@ pub(super) fn json(row: &Row) -> Value {
         "seq": row.seq,
         "id": row.id,
         "peer": client_id_of(&row.peer),
+        "room": row.room.as_ref().and_then(|room| room_id_of(room)),
         "direction": row.direction.word(),
         "state": row.state.word(),
         "sent_ms": row.sent_ms,
@@ -63,6 +64,7 @@ mod tests {
             seq: 12,
             id: "00".repeat(16),
             peer: kith_dbus::peer_path("abcdefghijklmnopqrstuvwxyz234567").unwrap(),
+            room: None,
             direction: Direction::Incoming,
             state: MessageState::Delivered,
             sent_ms: 0,

@@ -6,6 +6,7 @@ mod manage;
 mod message;
 mod pairing;
 mod peers;
+mod rooms;
 mod talk;
 mod task;
 mod watch;
@@ -39,8 +40,10 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::Unblock { peer } => peers::block(arguments, console, peer, false).await,
         Command::Rename { peer, name } => peers::rename(arguments, console, peer, name).await,
         Command::Remove { peer, yes } => peers::remove(arguments, console, peer, *yes).await,
+        Command::Rooms => rooms::list(arguments, console).await,
+        Command::Room(command) => rooms::room(arguments, console, command).await,
         Command::Send(send) => talk::send(arguments, console, send).await,
-        Command::History { peer, count, after } => talk::history(arguments, console, peer, *count, *after).await,
+        Command::History { with, count, after } => talk::history(arguments, console, with, *count, *after).await,
         Command::Watch { consumer, ack } => watch::watch(arguments, console, consumer.as_deref(), *ack).await,
     }
 }

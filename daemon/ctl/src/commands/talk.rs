@@ -10,7 +10,7 @@ use zbus::proxy::CacheProperties;
 
 use super::message;
 use crate::arguments::{self, Arguments};
-use crate::bus::{self, Peer};
+use crate::bus::{self, Target};
 use crate::console::Console;
 use crate::error::CommandError;
 use crate::text::safe;
@@ -31,9 +31,9 @@ pub(super) async fn send(
     send: &arguments::Send,
 ) -> Result<(), CommandError> {
     let connection = bus::connect(arguments).await?;
-    let peer = bus::find(&connection, &send.peer).await?;
+    let target = bus::find_target(&connection, &send.to).await?;
     let body = body(console, send)?;
-    let conversation = proxy(&connection, &peer).await?;
+    let conversation = proxy(&connection, &target).await?;
     // Before the message exists, so that no change of its state is missed.
     let changes = match send.wait {
         Some(seconds) => Some((seconds, conversation.receive_state_changed().await?)),
@@ -48,7 +48,8 @@ pub(super) async fn send(
         }
         None => MessageState::Queued,
     };
-    let value = json!({ "id": id, "peer": peer.client_id, "state": state.word() });
+    let (kind, named) = target.named();
+    let value = json!({ "id": id, kind: named, "state": state.word() });
     console.result(arguments.json, &value, &format!("{id} {}", state.word()))
 }
 
@@ -108,8 +109,8 @@ pub(super) async fn history(
     after: Option<u64>,
 ) -> Result<(), CommandError> {
     let connection = bus::connect(arguments).await?;
-    let peer = bus::find(&connection, wanted).await?;
-    let conversation = proxy(&connection, &peer).await?;
+    let target = bus::find_target(&connection, wanted).await?;
+    let conversation = proxy(&connection, &target).await?;
     let after = match after {
         Some(after) => after,
         None => conversation.last_seq().await?.saturating_sub(u64::from(count)),
@@ -117,12 +118,13 @@ pub(super) async fn history(
     let rows = page(&conversation, after, count as usize).await?;
     if arguments.json {
         let messages: Vec<_> = rows.iter().map(message::json).collect();
-        return console.document(&json!({ "peer": peer.client_id, "messages": messages }));
+        let (kind, named) = target.named();
+        return console.document(&json!({ kind: named, "messages": messages }));
     }
     if rows.is_empty() {
-        console.remark(&format!("No messages with {}.", safe(&peer.name)))?;
+        console.remark(&format!("No messages with {}.", safe(target.name())))?;
     }
-    rows.iter().try_for_each(|row| console.line(&message::line(row, &peer.name)))
+    rows.iter().try_for_each(|row| console.line(&message::line(row, &target.writer(row))))
 }
 
 /// Rows after a sequence number, at most `count`, in as many calls as the daemon needs.
@@ -138,7 +140,7 @@ async fn page(conversation: &Conversation1Proxy<'_>, mut after: u64, count: usiz
     Ok(rows)
 }
 
-async fn proxy(connection: &Connection, peer: &Peer) -> Result<Conversation1Proxy<'static>, CommandError> {
-    let builder = Conversation1Proxy::builder(connection).path(peer.path.clone());
+async fn proxy(connection: &Connection, target: &Target) -> Result<Conversation1Proxy<'static>, CommandError> {
+    let builder = Conversation1Proxy::builder(connection).path(target.path().clone());
     Ok(builder.cache_properties(CacheProperties::No).build().await?)
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use futures_util::StreamExt as _;
 use kith_dbus::{
     CONVERSATION_INTERFACE, DaemonState, Failure, INBOX_INTERFACE, Inbox1Proxy, LoggingMode, MANAGER_INTERFACE,
-    MessageState, PAIRING_INTERFACE, PEER_INTERFACE, PairingState, ROOT_PATH, RefusalName, SERVICE, Signaling,
-    client_id_of, pairing_number_of,
+    MessageState, PAIRING_INTERFACE, PEER_INTERFACE, PairingState, ROOM_INTERFACE, ROOT_PATH, RefusalName, Row,
+    SERVICE, Signaling, client_id_of, pairing_number_of, room_id_of,
 };
 use serde_json::{Value, json};
 use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
@@ -17,9 +17,9 @@ use zbus::message::Type;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant};
 
-use super::{manage, message, peers};
+use super::{manage, message, peers, rooms};
 use crate::arguments::Arguments;
-use crate::bus::{self, Peer};
+use crate::bus::{self, Peer, Room};
 use crate::console::Console;
 use crate::error::CommandError;
 use crate::text::safe;
@@ -49,6 +49,8 @@ struct Watch<'a, 'b> {
     reader: Reader,
     /// By client id.
     peers: BTreeMap<String, Peer>,
+    /// By id.
+    rooms: BTreeMap<String, Room>,
 }
 
 pub(super) async fn watch(
@@ -66,7 +68,8 @@ pub(super) async fn watch(
     bus::require_ready(&calls).await?;
     let reader = Reader { consumer: consumer.unwrap_or(PASSER_BY).to_owned(), cursor: consumer.map(|_| 0), ack };
     let owner = DBusProxy::new(&calls).await?.get_name_owner(SERVICE.try_into()?).await?;
-    let mut watch = Watch { console, json: arguments.json, calls, owner: Some(owner), reader, peers: BTreeMap::new() };
+    let (peers, rooms) = (BTreeMap::new(), BTreeMap::new());
+    let mut watch = Watch { console, json: arguments.json, calls, owner: Some(owner), reader, peers, rooms };
     tokio::select! {
         ended = watch.run(signals, owners) => ended,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -99,6 +102,7 @@ impl Watch<'_, '_> {
     /// A daemon that comes back is mostly locked; one that only lost the bus is ready at once.
     async fn owner_changed(&mut self) -> Result<(), CommandError> {
         self.peers.clear();
+        self.rooms.clear();
         if self.owner.is_none() {
             return self.event(&json!({ "event": "daemon", "state": "gone" }), "The daemon is gone.");
         }
@@ -122,6 +126,10 @@ impl Watch<'_, '_> {
         for peer in bus::peers(&self.calls).await? {
             self.peer(&peer)?;
             self.peers.insert(peer.client_id.clone(), peer);
+        }
+        for room in bus::rooms(&self.calls).await? {
+            self.room(&room)?;
+            self.rooms.insert(room.id.clone(), room);
         }
         self.fetch().await
     }
@@ -160,6 +168,8 @@ impl Watch<'_, '_> {
                 let (path, interfaces): (OwnedObjectPath, Vec<String>) = body.deserialize()?;
                 if interfaces.iter().any(|interface| interface == PEER_INTERFACE) {
                     self.removed(&path)
+                } else if interfaces.iter().any(|interface| interface == ROOM_INTERFACE) {
+                    self.room_removed(&path)
                 } else {
                     Ok(())
                 }
@@ -177,6 +187,7 @@ impl Watch<'_, '_> {
         match interface {
             MANAGER_INTERFACE => self.manager_changed(properties).await,
             PAIRING_INTERFACE => self.pairing_changed(&path, &properties),
+            ROOM_INTERFACE => self.room_changed(path, properties),
             PEER_INTERFACE | CONVERSATION_INTERFACE => self.peer_changed(path, interface, properties),
             _ => Ok(()),
         }
@@ -188,6 +199,7 @@ impl Watch<'_, '_> {
                 return self.catch_up().await;
             }
             self.peers.clear();
+            self.rooms.clear();
             self.not_ready(state)?;
         }
         if let Some(signaling) = number(&mut properties, "Signaling").map(Signaling::from) {
@@ -234,6 +246,27 @@ impl Watch<'_, '_> {
         if is_news { self.peer(&new) } else { Ok(()) }
     }
 
+    fn room_changed(&mut self, path: OwnedObjectPath, properties: Properties) -> Result<(), CommandError> {
+        let Some(fresh) = Room::new(path) else { return Ok(()) };
+        let mut room = self.rooms.remove(&fresh.id).unwrap_or(fresh);
+        room.apply(ROOM_INTERFACE, properties);
+        self.room(&room)?;
+        self.rooms.insert(room.id.clone(), room);
+        Ok(())
+    }
+
+    fn room(&mut self, room: &Room) -> Result<(), CommandError> {
+        let mut value = room.json();
+        value["event"] = json!("room");
+        self.event(&value, &format!("Room {}: {}.", safe(&room.name), rooms::description(room)))
+    }
+
+    fn room_removed(&mut self, path: &OwnedObjectPath) -> Result<(), CommandError> {
+        let Some(room) = room_id_of(path).and_then(|id| self.rooms.remove(&id)) else { return Ok(()) };
+        let line = format!("The room {} is not shown any more.", safe(&room.name));
+        self.event(&json!({ "event": "room-removed", "room": room.id }), &line)
+    }
+
     fn removed(&mut self, path: &OwnedObjectPath) -> Result<(), CommandError> {
         let Some(peer) = client_id_of(path).and_then(|id| self.peers.remove(&id)) else { return Ok(()) };
         let line = format!("{} is not shown any more.", safe(&peer.name));
@@ -248,7 +281,8 @@ impl Watch<'_, '_> {
 
     fn message_state(&mut self, path: &OwnedObjectPath, id: &str, state: MessageState) -> Result<(), CommandError> {
         let line = format!("To {}: {} {}.", self.name(path), safe(id), state.word());
-        let value = json!({ "event": "state", "peer": client_id_of(path), "id": id, "state": state.word() });
+        let (peer, room) = (client_id_of(path), room_id_of(path));
+        let value = json!({ "event": "state", "peer": peer, "room": room, "id": id, "state": state.word() });
         self.event(&value, &line)
     }
 
@@ -270,7 +304,7 @@ impl Watch<'_, '_> {
             let rows = inbox.fetch(&self.reader.consumer, cursor, PAGE_ROWS).await?;
             let Some(last) = rows.last().map(|row| row.inbox_seq) else { break };
             for row in &rows {
-                let name = self.at(&row.peer).map(|peer| peer.name.clone()).unwrap_or_default();
+                let name = self.writer(row);
                 let mut value = message::json(row);
                 value["event"] = json!("message");
                 self.event(&value, &message::line(row, &name))?;
@@ -283,6 +317,17 @@ impl Watch<'_, '_> {
         Ok(())
     }
 
+    /// Who wrote a message, and in which room.
+    fn writer(&self, row: &Row) -> String {
+        let room = row.room.as_ref().and_then(|room| room_id_of(room));
+        match room.and_then(|id| self.rooms.get(&id)) {
+            Some(room) => {
+                format!("{} in {}", room.member_name(client_id_of(&row.peer).unwrap_or_default()), room.name)
+            }
+            None => self.at(&row.peer).map(|peer| peer.name.clone()).unwrap_or_default(),
+        }
+    }
+
     fn at(&self, path: &OwnedObjectPath) -> Option<&Peer> {
         client_id_of(path).and_then(|id| self.peers.get(&id))
     }
@@ -290,7 +335,10 @@ impl Watch<'_, '_> {
     fn name(&self, path: &OwnedObjectPath) -> String {
         match self.at(path) {
             Some(peer) => safe(&peer.name),
-            None => client_id_of(path).unwrap_or_default(),
+            None => match room_id_of(path).and_then(|id| self.rooms.get(&id)) {
+                Some(room) => safe(&room.name),
+                None => client_id_of(path).unwrap_or_default(),
+            },
         }
     }
 

@@ -117,7 +117,8 @@ impl Run {
                 return;
             }
             let text = format!("{device} to {other}, step {step}, {n}");
-            let id = self.world.request(device, Request::Send { peer, message: World::message(&text) });
+            let id =
+                self.world.request(device, Request::Send { conversation: peer.into(), message: World::message(&text) });
             self.asked.entry((device, other)).or_default().push((id, text));
         }
     }

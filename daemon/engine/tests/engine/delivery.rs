@@ -129,7 +129,10 @@ fn a_message_survives_a_crash_of_the_receiver_at_any_moment() {
         let mut world = World::paired(25);
         let peer = world.devices[1].id;
         for n in 0..5 {
-            world.request(0, Request::Send { peer, message: World::message(&format!("message {n}")) });
+            world.request(
+                0,
+                Request::Send { conversation: peer.into(), message: World::message(&format!("message {n}")) },
+            );
         }
         world.run_for(crash_after);
         world.crash(1);
@@ -160,7 +163,7 @@ fn nothing_is_acknowledged_before_it_is_on_disk() {
     let mut world = World::paired(27);
     world.devices[1].disk.full = true;
     let peer = world.devices[1].id;
-    world.ask(0, Request::Send { peer, message: World::message("later") }).unwrap();
+    world.ask(0, Request::Send { conversation: peer.into(), message: World::message("later") }).unwrap();
     world.run_for(5_000);
     assert_eq!(world.delivered(0, 1), 0);
     assert!(world.received(1, 0).is_empty());
@@ -175,7 +178,7 @@ fn a_session_that_ends_as_soon_as_it_begins_is_made_anew_ever_more_slowly() {
     let mut world = World::paired(39);
     world.devices[1].disk.full = true;
     let peer = world.devices[1].id;
-    world.ask(0, Request::Send { peer, message: World::message("no room") }).unwrap();
+    world.ask(0, Request::Send { conversation: peer.into(), message: World::message("no room") }).unwrap();
     let before = world.links_opened;
     world.run_for(10 * 60 * 1_000);
     let opened = world.links_opened - before;
@@ -189,7 +192,7 @@ fn a_full_disk_refuses_a_message_and_takes_the_next_when_there_is_space() {
     let mut world = World::paired(28);
     let peer = world.devices[1].id;
     world.devices[0].disk.full = true;
-    let refused = world.ask(0, Request::Send { peer, message: World::message("refused") });
+    let refused = world.ask(0, Request::Send { conversation: peer.into(), message: World::message("refused") });
     assert_eq!(refused, Err(RequestError::StorageFull));
     world.devices[0].disk.full = false;
     world.send(0, 1, "taken");
@@ -215,8 +218,8 @@ fn the_same_idempotency_key_is_one_message() {
     let peer = world.devices[1].id;
     let mut message = World::message("once");
     message.idempotency_key = Some("order 17".to_owned());
-    let first = world.ask(0, Request::Send { peer, message: message.clone() });
-    let second = world.ask(0, Request::Send { peer, message });
+    let first = world.ask(0, Request::Send { conversation: peer.into(), message: message.clone() });
+    let second = world.ask(0, Request::Send { conversation: peer.into(), message });
     assert_eq!(first, second);
     world.run_for(2_000);
     assert_eq!(world.received(1, 0), ["once"]);
@@ -229,9 +232,9 @@ fn a_body_may_have_12288_bytes_and_not_one_more() {
     let mut message = World::message("");
     message.content_type = format!("application/{}", "x".repeat(52));
     message.body = vec![7; 12_288];
-    assert!(world.ask(0, Request::Send { peer, message: message.clone() }).is_ok());
+    assert!(world.ask(0, Request::Send { conversation: peer.into(), message: message.clone() }).is_ok());
     message.body.push(7);
-    assert_eq!(world.ask(0, Request::Send { peer, message }), Err(RequestError::TooLarge));
+    assert_eq!(world.ask(0, Request::Send { conversation: peer.into(), message }), Err(RequestError::TooLarge));
     assert!(world.run_while(2_000, |w| w.delivered(0, 1) < 1));
     let stored = world.devices[1].disk.history(world.devices[0].id);
     assert_eq!(stored[0].body.len(), 12_288);
@@ -246,11 +249,11 @@ fn reading_marks_only_what_was_there() {
     let peer = world.devices[0].id;
     assert_eq!(world.devices[1].peers[&peer].unread, 5);
     let third = world.devices[1].disk.history(peer)[2].seq;
-    world.request(1, Request::MarkRead { peer, seq: third });
+    world.request(1, Request::MarkRead { conversation: peer.into(), seq: third });
     world.send(0, 1, "newer");
     world.run_for(2_000);
     assert_eq!(world.devices[1].peers[&peer].unread, 3);
-    world.ask(1, Request::MarkRead { peer, seq: u64::MAX }).unwrap();
+    world.ask(1, Request::MarkRead { conversation: peer.into(), seq: u64::MAX }).unwrap();
     assert_eq!(world.devices[1].peers[&peer].unread, 0);
     assert_eq!(world.devices[1].disk.state().contacts[0].conversation.unread, 0);
 }
@@ -325,7 +328,7 @@ fn a_content_type_that_no_peer_would_take_is_refused_before_it_is_queued() {
     let long = format!("text/{}", "x".repeat(60));
     for content_type in ["text/plain; charset=utf-8", "a/b/c", "text/ plain", "text", "/plain", "text/", "", &long] {
         let message = kith_engine::NewMessage { content_type: content_type.to_owned(), ..World::message("x") };
-        let refused = world.ask(0, Request::Send { peer, message });
+        let refused = world.ask(0, Request::Send { conversation: peer.into(), message });
         assert!(matches!(refused, Err(RequestError::InvalidArgument(_))), "{content_type}");
     }
     world.send(0, 1, "the next one passes");
@@ -363,7 +366,7 @@ fn messages_that_cross_sixteen_new_keys_arrive_once_and_in_order() {
         while world.key_generation(0, 1) < Some(generation) {
             for (from, peer, texts) in [(0, b, &mut there), (1, a, &mut back)] {
                 let text = format!("{from}, number {}", texts.len());
-                world.request(from, Request::Send { peer, message: World::message(&text) });
+                world.request(from, Request::Send { conversation: peer.into(), message: World::message(&text) });
                 texts.push(text);
             }
             // Now and then, and all the time while keys change.

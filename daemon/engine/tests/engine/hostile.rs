@@ -29,7 +29,10 @@ fn reconnecting(base: &World, seed: u64) -> World {
     let mut world = base.branched(seed);
     for (from, to) in [(0, 1), (1, 0)] {
         let peer = world.devices[to].id;
-        world.request(from, Request::Send { peer, message: World::message(&format!("from {from}")) });
+        world.request(
+            from,
+            Request::Send { conversation: peer.into(), message: World::message(&format!("from {from}")) },
+        );
     }
     world
 }

@@ -6,12 +6,15 @@ use zeroizing_alloc::ZeroAlloc;
 
 mod chaos;
 mod delivery;
+mod forged_rosters;
 mod hostile;
 mod hostile_peer;
 mod hostile_words;
 mod memory;
 mod pairing;
 mod restored;
+mod rooms;
+mod rooms_chaos;
 mod standing;
 mod villain;
 mod world;

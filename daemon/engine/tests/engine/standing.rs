@@ -66,7 +66,7 @@ fn nothing_is_sent_to_a_blocked_contact_and_no_invite_of_it_is_taken() {
     let mut world = World::paired(303);
     block(&mut world, 0, 1, true);
     let peer = world.devices[1].id;
-    let refused = world.ask(0, Request::Send { peer, message: World::message("hello") });
+    let refused = world.ask(0, Request::Send { conversation: peer.into(), message: World::message("hello") });
     assert_eq!(refused, Err(RequestError::Blocked));
     let uri = world.invite(1);
     assert_eq!(world.ask(0, Request::Accept { uri, other_server: false }), Err(RequestError::Blocked));

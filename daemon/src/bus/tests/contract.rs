@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd as _;
 
 use kith_dbus::{
-    AcceptOptions, DaemonState as Shown, Direction, ExportOptions, Failure, ImportOptions, InviteOptions, LinkState,
-    LoggingMode, MessageState, PairingState, Presence, RefusalName, Retention, RetentionChoice, SendOptions,
-    SetUpOptions, Signaling, Trust,
+    AcceptOptions, CreateRoomOptions, DaemonState as Shown, Direction, ExportOptions, Failure, ImportOptions,
+    InviteOptions, LinkState, LoggingMode, MessageState, PairingState, Presence, RefusalName, Retention,
+    RetentionChoice, SendOptions, SetUpOptions, Signaling, Trust,
 };
 use kith_engine::{Event, PairingId};
 use zbus::fdo::IntrospectableProxy;
@@ -50,8 +50,11 @@ async fn every_object_says_what_the_installed_xml_says() {
     let mut seen = BTreeMap::new();
     let task = stage.handle.tasks().begin(TaskKind::Export).unwrap();
     stage.task_shown(task.id()).await;
+    let options = CreateRoomOptions { name: "house".to_owned(), members: vec![map::peer_path(HALL)] };
+    let room = stage.manager().await.create_room(&options).await.unwrap();
     let (peer, task) = (map::peer_path(HALL), map::task_path(task.id()));
-    for path in [kith_dbus::ROOT_PATH, kith_dbus::INBOX_PATH, peer.as_str(), pairing.as_str(), task.as_str()] {
+    let roots = [kith_dbus::ROOT_PATH, kith_dbus::INBOX_PATH];
+    for path in roots.into_iter().chain([peer.as_str(), pairing.as_str(), room.as_str(), task.as_str()]) {
         let builder = IntrospectableProxy::builder(&stage.client).destination(SERVICE).path(path);
         let xml = builder.build().await.unwrap().introspect().await.unwrap();
         seen.extend(interfaces(&xml).into_iter().filter(|(name, _)| name.starts_with("org.kith.")));

@@ -16,18 +16,18 @@ use super::fake::{GATE, HALL, IN_CLEAR, OWN, SEALED, SECRET, URI};
 use super::*;
 
 /// What a command printed, and how it ended.
-struct Run {
-    exit: Exit,
-    out: String,
-    err: String,
+pub(super) struct Run {
+    pub(super) exit: Exit,
+    pub(super) out: String,
+    pub(super) err: String,
 }
 
 impl Run {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
-    fn done(self) -> Self {
+    pub(super) fn done(self) -> Self {
         assert_eq!(self.exit, Exit::Done, "{}{}", self.out, self.err);
         self
     }
@@ -38,7 +38,7 @@ fn arguments(stage: &Stage, args: &[&str]) -> Arguments {
     Arguments::try_parse_from([&["kithctl", "--bus-address", &address], args].concat()).unwrap()
 }
 
-async fn ctl(stage: &Stage, args: &[&str], input: &str) -> Run {
+pub(super) async fn ctl(stage: &Stage, args: &[&str], input: &str) -> Run {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut console = Console {
         input: &mut Cursor::new(input.as_bytes()),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    Direction, Event, Incarnation, LinkPath, LinkState, LoggingMode, LoggingNotice, MessageId, MessageRecord,
-    MessageState, NewMessage, PairingId, PairingState, PairingView, PeerView, Presence, Reply, Request, RequestError,
-    SignalingState, Trust,
+    ConversationId, Direction, Event, Incarnation, LinkPath, LinkState, LoggingMode, LoggingNotice, MemberView,
+    MessageId, MessageRecord, MessageState, NewMessage, PairingId, PairingState, PairingView, PeerView, Presence,
+    Reply, Request, RequestError, RoomId, RoomState, RoomView, SignalingState, Trust,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -42,9 +42,10 @@ pub(super) struct World {
     pub(super) state: DaemonState,
     pub(super) display_name: String,
     pub(super) peers: BTreeMap<ClientId, PeerView>,
+    pub(super) rooms: BTreeMap<RoomId, RoomView>,
     pub(super) pairings: BTreeMap<PairingId, PairingView>,
-    pub(super) history: BTreeMap<ClientId, Vec<MessageRecord>>,
-    pub(super) inbox: Vec<(ClientId, u64)>,
+    pub(super) history: BTreeMap<ConversationId, Vec<MessageRecord>>,
+    pub(super) inbox: Vec<(ConversationId, u64)>,
     pub(super) acks: BTreeMap<String, u64>,
     pub(super) keys: BTreeMap<String, MessageId>,
     /// Whether what is sent arrives at once.
@@ -64,6 +65,7 @@ pub(super) fn start(state: DaemonState) -> (Handle, Fake) {
         state,
         display_name: "porch".into(),
         peers: BTreeMap::from([(HALL, peer(HALL, "hall"))]),
+        rooms: BTreeMap::new(),
         pairings: BTreeMap::new(),
         history: BTreeMap::new(),
         inbox: Vec::new(),
@@ -103,6 +105,11 @@ pub(super) fn peer(peer: ClientId, name: &str) -> PeerView {
         unread: 0,
         missing: 0,
     }
+}
+
+fn member(peer: ClientId) -> MemberView {
+    let name = if peer == OWN { "porch" } else { "hall" };
+    MemberView { peer, name: name.into(), present: peer != OWN }
 }
 
 impl Fake {
@@ -150,19 +157,43 @@ impl World {
             ttl_s: None,
             idempotency_key: None,
         };
-        let (seq, id) = self.write(peer, message, Direction::Incoming, MessageState::Delivered);
-        self.inbox.push((peer, seq));
-        self.tell(Event::Received { peer, seq, inbox_seq: self.inbox.len() as u64, id });
+        let (seq, id) = self.write(peer.into(), message, Direction::Incoming, MessageState::Delivered);
+        self.inbox.push((peer.into(), seq));
+        self.tell(Event::Received { conversation: peer.into(), peer, seq, inbox_seq: self.inbox.len() as u64, id });
         self.change_peer(peer, |view| (view.last_seq, view.unread) = (seq, view.unread + 1));
     }
 
+    /// A member of a room says something.
+    pub(super) fn receive_in_room(&mut self, room: RoomId, writer: ClientId, text: &str) {
+        let message = NewMessage {
+            content_type: "text/plain".into(),
+            body: text.into(),
+            reply_to: None,
+            ttl_s: None,
+            idempotency_key: None,
+        };
+        let direction = Direction::Member(writer);
+        let (seq, id) = self.write(room.into(), message, direction, MessageState::Delivered);
+        self.inbox.push((room.into(), seq));
+        let inbox_seq = self.inbox.len() as u64;
+        self.tell(Event::Received { conversation: room.into(), peer: writer, seq, inbox_seq, id });
+        self.change_room(room, |view| (view.last_seq, view.unread) = (seq, view.unread + 1));
+    }
+
+    pub(super) fn change_room(&mut self, room: RoomId, change: impl FnOnce(&mut RoomView)) {
+        if let Some(view) = self.rooms.get_mut(&room) {
+            change(view);
+            self.tell(Event::Room(self.rooms[&room].clone()));
+        }
+    }
+
     /// A queued message arrives.
-    pub(super) fn deliver(&mut self, peer: ClientId, id: MessageId) {
-        let rows = self.history.entry(peer).or_default();
+    pub(super) fn deliver(&mut self, conversation: ConversationId, id: MessageId) {
+        let rows = self.history.entry(conversation).or_default();
         let Some(row) = rows.iter_mut().find(|row| row.id == id) else { return };
         (row.state, row.done_utc_ms) = (MessageState::Delivered, 5);
         let seq = row.seq;
-        self.tell(Event::MessageState { peer, seq, id, state: MessageState::Delivered });
+        self.tell(Event::MessageState { conversation, seq, id, state: MessageState::Delivered });
     }
 
     pub(super) fn end_pairing(&mut self, pairing: PairingId, state: PairingState) {
@@ -341,9 +372,12 @@ impl World {
                 self.end_pairing(pairing, PairingState::Failed("Cancelled.".into()));
                 Ok((Reply::Done, Vec::new()))
             }
-            Request::Send { peer, message } => self.send(peer, message),
-            Request::MarkRead { peer, seq: _ } => {
-                self.change_peer(peer, |view| view.unread = 0);
+            Request::Send { conversation, message } => self.send(conversation, message),
+            Request::MarkRead { conversation, seq: _ } => {
+                match conversation {
+                    ConversationId::Direct(peer) => self.change_peer(peer, |view| view.unread = 0),
+                    ConversationId::Room(room) => self.change_room(room, |view| view.unread = 0),
+                }
                 Ok((Reply::Done, Vec::new()))
             }
             Request::AckInbox { consumer, seq } => {
@@ -368,6 +402,40 @@ impl World {
                 self.tell(Event::PeerRemoved(peer));
                 Ok((Reply::Done, Vec::new()))
             }
+            Request::CreateRoom { name, members } => {
+                let room = RoomId([self.rooms.len() as u8 + 1; 16]);
+                let members = members.into_iter().chain([OWN]).map(member).collect();
+                let state = RoomState::Joined;
+                let view = RoomView { room, name, state, owner: OWN, version: 1, members, last_seq: 0, unread: 0 };
+                self.rooms.insert(room, view.clone());
+                self.tell(Event::Room(view));
+                Ok((Reply::Room(room), Vec::new()))
+            }
+            Request::AddMember { room, peer } => {
+                self.change_room(room, |view| view.members.push(member(peer)));
+                Ok((Reply::Room(room), Vec::new()))
+            }
+            Request::RemoveMember { room, peer } => {
+                self.change_room(room, |view| view.members.retain(|member| member.peer != peer));
+                Ok((Reply::Room(room), Vec::new()))
+            }
+            Request::RenameRoom { room, name } => {
+                self.change_room(room, |view| view.name = name);
+                Ok((Reply::Room(room), Vec::new()))
+            }
+            Request::HandOver { room, peer } => {
+                self.change_room(room, |view| view.owner = peer);
+                Ok((Reply::Room(room), Vec::new()))
+            }
+            Request::LeaveRoom(room) => {
+                let left = self.rooms.get(&room).ok_or(RequestError::NotFound)?;
+                if left.owner == OWN && left.members.len() > 1 {
+                    return Err(RequestError::OwnsRoom);
+                }
+                self.rooms.remove(&room);
+                self.tell(Event::RoomRemoved(room));
+                Ok((Reply::Done, Vec::new()))
+            }
             Request::SetDisplayName(name) => {
                 self.display_name = name.trim().into();
                 self.tell(Event::DisplayName(self.display_name.clone()));
@@ -386,33 +454,36 @@ impl World {
         pairing
     }
 
-    fn send(&mut self, peer: ClientId, message: NewMessage) -> Result<(Reply, Vec<Later>), RequestError> {
+    fn send(&mut self, conversation: ConversationId, message: NewMessage) -> Result<(Reply, Vec<Later>), RequestError> {
         if message.body.len() > 12_288 {
             return Err(RequestError::TooLarge);
         }
-        if self.peers.get(&peer).ok_or(RequestError::NotFound)?.trust == Trust::Pending {
-            return Err(RequestError::NotPaired);
-        }
-        if self.peers[&peer].blocked {
-            return Err(RequestError::Blocked);
+        if let ConversationId::Direct(peer) = conversation {
+            let peer = self.peers.get(&peer).ok_or(RequestError::NotFound)?;
+            if peer.trust == Trust::Pending {
+                return Err(RequestError::NotPaired);
+            }
+            if peer.blocked {
+                return Err(RequestError::Blocked);
+            }
         }
         if let Some(id) = message.idempotency_key.as_ref().and_then(|key| self.keys.get(key)) {
             return Ok((Reply::Message(*id), Vec::new()));
         }
         let key = message.idempotency_key.clone();
-        let (seq, id) = self.write(peer, message, Direction::Outgoing, MessageState::Queued);
+        let (seq, id) = self.write(conversation, message, Direction::Outgoing, MessageState::Queued);
         self.keys.extend(key.map(|key| (key, id)));
-        Ok((Reply::Message(id), vec![Later::Queued(peer, seq, id)]))
+        Ok((Reply::Message(id), vec![Later::Queued(conversation, seq, id)]))
     }
 
     fn write(
         &mut self,
-        peer: ClientId,
+        conversation: ConversationId,
         message: NewMessage,
         direction: Direction,
         state: MessageState,
     ) -> (u64, MessageId) {
-        let rows = self.history.entry(peer).or_default();
+        let rows = self.history.entry(conversation).or_default();
         let (seq, id) = (rows.len() as u64 + 1, MessageId(self.next_message.to_be_bytes()));
         self.next_message += 1;
         rows.push(MessageRecord {
@@ -423,7 +494,7 @@ impl World {
             incarnation: Incarnation([0; 16]),
             sent_utc_ms: 1_700_000_000_000 + seq,
             clock_trusted: true,
-            done_utc_ms: if direction == Direction::Incoming { 4 } else { 0 },
+            done_utc_ms: if direction.is_incoming() { 4 } else { 0 },
             state,
             content_type: message.content_type,
             reply_to: message.reply_to,
@@ -435,11 +506,14 @@ impl World {
 
     fn later(&mut self, later: Later) {
         match later {
-            Later::Queued(peer, seq, id) => {
-                self.tell(Event::MessageState { peer, seq, id, state: MessageState::Queued });
-                self.change_peer(peer, |view| view.last_seq = seq);
+            Later::Queued(conversation, seq, id) => {
+                self.tell(Event::MessageState { conversation, seq, id, state: MessageState::Queued });
+                match conversation {
+                    ConversationId::Direct(peer) => self.change_peer(peer, |view| view.last_seq = seq),
+                    ConversationId::Room(room) => self.change_room(room, |view| view.last_seq = seq),
+                }
                 if self.delivers {
-                    self.deliver(peer, id);
+                    self.deliver(conversation, id);
                 }
             }
             Later::Paired(pairing, id) => {
@@ -452,18 +526,19 @@ impl World {
 
     fn read(&self, read: &Read) -> Vec<Row> {
         match read {
-            Read::History { peer, after, count_max } => {
-                let rows = self.history.get(peer).into_iter().flatten().filter(|row| row.seq > *after);
-                let rows = rows.map(|message| Row { peer: *peer, inbox_seq: 0, message: message.clone() });
+            Read::History { conversation, after, count_max } => {
+                let rows = self.history.get(conversation).into_iter().flatten().filter(|row| row.seq > *after);
+                let rows =
+                    rows.map(|message| Row { conversation: *conversation, inbox_seq: 0, message: message.clone() });
                 rows.take(PAGE_ROWS.min(*count_max as usize)).collect()
             }
             Read::Inbox { consumer, cursor, count_max } => {
                 let cursor = self.acks.get(consumer).copied().unwrap_or_default().max(*cursor);
                 let rows = (1..).zip(&self.inbox).filter(|(inbox_seq, _)| *inbox_seq > cursor);
-                let rows = rows.map(|(inbox_seq, (peer, seq))| Row {
-                    peer: *peer,
+                let rows = rows.map(|(inbox_seq, (conversation, seq))| Row {
+                    conversation: *conversation,
                     inbox_seq,
-                    message: self.history[peer][*seq as usize - 1].clone(),
+                    message: self.history[conversation][*seq as usize - 1].clone(),
                 });
                 rows.take(PAGE_ROWS.min(*count_max as usize)).collect()
             }
@@ -475,6 +550,7 @@ impl World {
         let mut events = vec![Event::DisplayName(self.display_name.clone())];
         events.extend([Event::Signaling(SignalingState::Online), Event::Notice(notice)]);
         events.extend(self.peers.values().cloned().map(Event::Peer));
+        events.extend(self.rooms.values().cloned().map(Event::Room));
         events.extend(self.pairings.values().cloned().map(Event::Pairing));
         events
     }
@@ -482,6 +558,6 @@ impl World {
 
 /// What happens after the reply.
 enum Later {
-    Queued(ClientId, u64, MessageId),
+    Queued(ConversationId, u64, MessageId),
     Paired(PairingId, ClientId),
 }

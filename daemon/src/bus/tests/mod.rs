@@ -5,6 +5,7 @@ mod ctl;
 mod fake;
 mod introspection;
 mod private_bus;
+mod rooms;
 mod serving;
 mod tasks;
 

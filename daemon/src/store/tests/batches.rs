@@ -13,12 +13,12 @@ fn group() -> (TempDir, GroupCommit, Reader, ClientId) {
 }
 
 fn seqs(reader: &Reader, peer: ClientId) -> Vec<u64> {
-    let rows = reader.read(Read::History { peer, after: 0, count_max: 100 }).unwrap();
+    let rows = reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 100 }).unwrap();
     rows.into_iter().map(|row| row.message.seq).collect()
 }
 
 fn claim_key(peer: ClientId, key: &str, message: MessageId) -> Op {
-    Op::ClaimKey { peer, key: key.to_owned(), id: message }
+    Op::ClaimKey { conversation: peer.into(), key: key.to_owned(), id: message }
 }
 
 #[test]
@@ -63,7 +63,8 @@ fn a_repeated_key_is_answered_with_the_first_message() {
     let (mut device, peer) = Device::new().with_contact("Ada");
     device.commit(vec![claim_key(peer, "order 7", id(1))]).unwrap();
     let mut device = device.restarted();
-    let again = vec![claim_key(peer, "order 7", id(2)), Op::PutMessage(peer, message(2, Direction::Outgoing, b"x"))];
+    let again =
+        vec![claim_key(peer, "order 7", id(2)), Op::PutMessage(peer.into(), message(2, Direction::Outgoing, b"x"))];
     assert_eq!(device.commit(again), Err(CommitError::Repeated(id(1))));
     assert!(seqs(&device.reader, peer).is_empty());
     device.commit(vec![claim_key(peer, "order 8", id(2))]).unwrap();
@@ -95,9 +96,15 @@ fn commits_of_one_transaction_see_each_others_claims() {
     same_id.id = id(1);
     let results = group.write(&[
         commit(1, receiving(peer, &message(1, Direction::Incoming, b"x"), 1)),
-        commit(2, vec![claim_key(peer, "k", id(8)), Op::PutMessage(peer, message(2, Direction::Outgoing, b"x"))]),
+        commit(
+            2,
+            vec![claim_key(peer, "k", id(8)), Op::PutMessage(peer.into(), message(2, Direction::Outgoing, b"x"))],
+        ),
         commit(3, receiving(peer, &same_id, 2)),
-        commit(4, vec![claim_key(peer, "k", id(9)), Op::PutMessage(peer, message(4, Direction::Outgoing, b"x"))]),
+        commit(
+            4,
+            vec![claim_key(peer, "k", id(9)), Op::PutMessage(peer.into(), message(4, Direction::Outgoing, b"x"))],
+        ),
         commit(5, receiving(peer, &message(5, Direction::Incoming, b"x"), 2)),
     ]);
     assert_eq!(results, [Ok(()), Ok(()), Err(CommitError::Conflict(id(1))), Err(CommitError::Repeated(id(8))), Ok(())]);
@@ -109,7 +116,13 @@ fn claims_of_one_commit_see_each_other() {
     let (_dir, mut group, _, peer) = group();
     let results = group.write(&[
         commit(1, vec![claim_key(peer, "k", id(1)), claim_key(peer, "k", id(2))]),
-        commit(2, vec![Op::ClaimId { peer, id: id(1) }, Op::ClaimId { peer, id: id(1) }]),
+        commit(
+            2,
+            vec![
+                Op::ClaimId { conversation: peer.into(), peer, id: id(1) },
+                Op::ClaimId { conversation: peer.into(), peer, id: id(1) },
+            ],
+        ),
         commit(3, vec![claim_key(peer, "k", id(3))]),
     ]);
     assert_eq!(results, [Err(CommitError::Repeated(id(1))), Err(CommitError::Conflict(id(1))), Ok(())]);
@@ -125,21 +138,31 @@ fn removing_a_contact_frees_its_claims_within_the_commit() {
     let bob = contact.client_id();
     let ops = vec![Op::RemoveContact(peer), Op::PutContact(contact), claim_key(bob, "k", id(2))];
     assert_eq!(group.write(&[commit(2, ops)]), [Ok(())]);
-    assert!(matches!(reader.load(Load::Outbox { peer, after: 0, count_max: 1 }), Loaded::Failed(_)));
+    assert!(matches!(
+        reader.load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 1 }),
+        Loaded::Failed(_)
+    ));
 }
 
 #[test]
 fn a_commit_that_cannot_be_carried_out_takes_no_other_with_it() {
     let (_dir, mut group, reader, peer) = group();
-    let missing = Op::Delivered { peer, number: 99, seq: 99, utc_ms: 1 };
+    let missing = Op::Delivered { conversation: peer.into(), peer, number: 99, seq: 99, utc_ms: 1 };
     let results = group.write(&[
         commit(1, sending(peer, &message(1, Direction::Outgoing, b"x"))),
         // It claims, writes, and then fails: none of that may stay.
         commit(
             2,
-            vec![claim_key(peer, "k", id(2)), Op::PutMessage(peer, message(2, Direction::Outgoing, b"x")), missing],
+            vec![
+                claim_key(peer, "k", id(2)),
+                Op::PutMessage(peer.into(), message(2, Direction::Outgoing, b"x")),
+                missing,
+            ],
         ),
-        commit(3, vec![claim_key(peer, "k", id(3)), Op::PutMessage(peer, message(3, Direction::Outgoing, b"x"))]),
+        commit(
+            3,
+            vec![claim_key(peer, "k", id(3)), Op::PutMessage(peer.into(), message(3, Direction::Outgoing, b"x"))],
+        ),
     ]);
     assert!(matches!(&results[..], [Ok(()), Err(CommitError::Failed(_)), Ok(())]), "{results:?}");
     assert_eq!(seqs(&reader, peer), [1, 3]);
@@ -182,7 +205,7 @@ fn short_space_refuses_what_grows_and_takes_what_shrinks() {
     device.commit(sending(peer, &message(1, Direction::Outgoing, b"x"))).unwrap();
     faults.set_out_of_room(true);
     assert_eq!(device.commit(sending(peer, &message(2, Direction::Outgoing, b"x"))), Err(CommitError::Full));
-    device.commit(vec![Op::Delivered { peer, number: 1, seq: 1, utc_ms: 1 }]).unwrap();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 1, seq: 1, utc_ms: 1 }]).unwrap();
     device.commit(vec![Op::RemoveContact(peer)]).unwrap();
     faults.set_out_of_room(false);
     let (device, _) = device.with_contact("Bob");

@@ -27,7 +27,7 @@ fn watcher() -> Watcher {
     Watcher { expected: 0, advanced: 0, steps_left: u32::MAX }
 }
 
-fn check(device: &Device) -> CheckReport {
+pub(super) fn check(device: &Device) -> CheckReport {
     device.reader.check(&mut watcher()).unwrap()
 }
 
@@ -41,11 +41,16 @@ fn full() -> (Device, ClientId) {
         device.completed().1.unwrap();
     }
     let mut ops = sending(peer, &message(301, Direction::Outgoing, b"out"));
-    ops.push(Op::ClaimKey { peer, key: "k".to_owned(), id: id(301) });
+    ops.push(Op::ClaimKey { conversation: peer.into(), key: "k".to_owned(), id: id(301) });
     ops.push(Op::PutCursor { consumer: "display".to_owned(), inbox_seq: 3 });
-    ops.push(Op::PutMarks(peer, vec![kith_engine::Mark { incarnation: Incarnation([7; 16]), number: 300 }]));
+    ops.push(Op::PutMarks {
+        conversation: peer.into(),
+        peer,
+        marks: vec![kith_engine::Mark { incarnation: Incarnation([7; 16]), number: 300 }],
+    });
     ops.push(Op::PutMissing(peer, kith_engine::MissingRecord { watching: true, count: 2 }));
     ops.push(Op::PutStanding(peer, kith_engine::StandingRecord { verified: true, blocked: true }));
+    ops.push(Op::PutRoom(super::rooms::room(&[&contact("Bob")])));
     device.commit(ops).unwrap();
     (device, peer)
 }
@@ -64,7 +69,7 @@ fn a_sound_store_has_no_findings_and_every_value_is_looked_at() {
 #[test]
 fn every_damaged_value_is_found_with_what_it_affects_and_what_to_do() {
     // Without these the store does not open at all.
-    let needed = [Table::Own, Table::Peers, Table::Contacts, Table::Conversations, Table::Marks];
+    let needed = [Table::Own, Table::Peers, Table::Contacts, Table::Rooms, Table::Conversations, Table::Marks];
     for table in Table::ALL.into_iter().filter(|table| !needed.contains(table)) {
         let (device, peer) = full();
         let (dir, folder) = device.close();

@@ -7,7 +7,8 @@ fn filled(count: u64) -> (Device, ClientId, Arc<Faults>) {
     let (device, faults) = Device::on_false_disk();
     let (mut device, peer) = device.with_contact("Ada");
     for first in (1..=count).step_by(500) {
-        let ops = (first..first + 500).map(|seq| Op::PutMessage(peer, message(seq, Direction::Incoming, &[1; 100])));
+        let ops =
+            (first..first + 500).map(|seq| Op::PutMessage(peer.into(), message(seq, Direction::Incoming, &[1; 100])));
         device.commit(ops.collect()).unwrap();
     }
     (device, peer, faults)
@@ -39,7 +40,12 @@ fn what_a_commit_writes() {
                     .map(|seq| commit(seq, sending(peer, &message(seq, Direction::Outgoing, &[1; 100]))))
                     .collect();
                 let acks: Vec<_> = (first..first + burst)
-                    .map(|seq| commit(seq, vec![Op::Delivered { peer, number: seq, seq, utc_ms: 1 }]))
+                    .map(|seq| {
+                        commit(
+                            seq,
+                            vec![Op::Delivered { conversation: peer.into(), peer, number: seq, seq, utc_ms: 1 }],
+                        )
+                    })
                     .collect();
                 let received: Vec<_> = (first + burst..first + 2 * burst)
                     .map(|seq| commit(seq, receiving(peer, &message(seq, Direction::Incoming, &[1; 100]), seq)))

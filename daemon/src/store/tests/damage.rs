@@ -35,12 +35,18 @@ fn a_flipped_bit_in_a_message_fails_its_page_and_names_the_table() {
     let (_, sealed) = raw_rows(&folder.store_file(), Table::Messages).remove(1);
     flip_in_file(&folder.store_file(), &sealed, 40);
     let device = Device::unlock(dir, folder);
-    let error = device.reader.read(Read::History { peer, after: 0, count_max: 9 }).unwrap_err();
+    let error = device.reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 9 }).unwrap_err();
     let ReadError::Corrupt(text) = error else { panic!("{error:?}") };
     assert!(text.contains("`messages`") && text.contains("one message"), "{text}");
     // What is not damaged is still there.
-    assert_eq!(device.reader.read(Read::History { peer, after: 0, count_max: 1 }).unwrap().len(), 1);
-    assert!(matches!(device.reader.load(Load::Outbox { peer, after: 0, count_max: 9 }), Loaded::Failed(_)));
+    assert_eq!(
+        device.reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 1 }).unwrap().len(),
+        1
+    );
+    assert!(matches!(
+        device.reader.load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 9 }),
+        Loaded::Failed(_)
+    ));
 }
 
 #[test]
@@ -50,9 +56,11 @@ fn a_commit_that_meets_damage_fails_alone() {
     sealed[20] ^= 1;
     put_raw(&folder.store_file(), Table::Messages, &row_key, &sealed);
     let mut device = Device::unlock(dir, folder);
-    let error = device.commit(vec![Op::Delivered { peer, number: 1, seq: 1, utc_ms: 1 }]).unwrap_err();
+    let error = device
+        .commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 1, seq: 1, utc_ms: 1 }])
+        .unwrap_err();
     assert!(matches!(error, CommitError::Failed(text) if text.contains("`messages`")));
-    device.commit(vec![Op::Delivered { peer, number: 2, seq: 2, utc_ms: 1 }]).unwrap();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 2, seq: 2, utc_ms: 1 }]).unwrap();
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn a_sealed_value_does_not_open_in_another_row() {
     let rows = raw_rows(&folder.store_file(), Table::Messages);
     put_raw(&folder.store_file(), Table::Messages, &rows[0].0, &rows[1].1);
     let device = Device::unlock(dir, folder);
-    let error = device.reader.read(Read::History { peer, after: 0, count_max: 9 }).unwrap_err();
+    let error = device.reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 9 }).unwrap_err();
     assert!(matches!(error, ReadError::Corrupt(_)));
 }
 
@@ -96,7 +104,9 @@ fn plaintext_is_never_accepted() {
     for plain in [&br#"{"version":0,"body":"hello"}"#[..], b"", b"\x01", b"\x30\x00\x00"] {
         put_raw(&folder.store_file(), Table::Messages, &row_key, plain);
         let (_, _, door, _) = locked(&folder).open_door(&template().1).unwrap();
-        let error = Reader::new(door.clone()).read(Read::History { peer, after: 0, count_max: 9 }).unwrap_err();
+        let error = Reader::new(door.clone())
+            .read(Read::History { conversation: peer.into(), after: 0, count_max: 9 })
+            .unwrap_err();
         assert!(matches!(error, ReadError::Corrupt(_)), "{error:?}");
         door.close();
     }
@@ -114,7 +124,7 @@ fn a_message_that_the_outbox_points_to_and_that_is_gone_is_named() {
         tx.commit().unwrap();
     }
     let device = Device::unlock(dir, folder);
-    match device.reader.load(Load::Outbox { peer, after: 0, count_max: 9 }) {
+    match device.reader.load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 9 }) {
         Loaded::Failed(text) => assert!(text.contains("`messages` is missing"), "{text}"),
         other => panic!("{other:?}"),
     }

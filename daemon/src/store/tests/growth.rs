@@ -32,7 +32,7 @@ fn reads_with(count: u64) -> (u64, u64) {
     let (_, state) = state::load(&tx, &keys).unwrap();
     assert_eq!(state.inbox_seq, count);
     let unlocked = faults.reads();
-    let page = reader::history(&tx, &keys, peer, count - u64::from(SCREEN_ROWS), SCREEN_ROWS).unwrap();
+    let page = reader::history(&tx, &keys, peer.into(), count - u64::from(SCREEN_ROWS), SCREEN_ROWS).unwrap();
     assert_eq!((page.len(), page.last().unwrap().message.seq), (50, count));
     (unlocked - before, faults.reads() - unlocked)
 }

@@ -13,6 +13,7 @@ mod opening;
 mod operations;
 mod reading;
 mod records;
+mod rooms;
 mod secrecy;
 mod secret;
 mod trim;
@@ -198,7 +199,7 @@ fn message(seq: u64, direction: Direction, body: &[u8]) -> MessageRecord {
         done_utc_ms: 0,
         state: match direction {
             Direction::Outgoing => MessageState::Queued,
-            Direction::Incoming => MessageState::Delivered,
+            Direction::Incoming | Direction::Member(_) => MessageState::Delivered,
         },
         content_type: "text/plain".to_owned(),
         reply_to: None,
@@ -210,10 +211,10 @@ fn message(seq: u64, direction: Direction, body: &[u8]) -> MessageRecord {
 /// What the engine writes when the user sends.
 fn sending(peer: ClientId, message: &MessageRecord) -> Vec<Op> {
     vec![
-        Op::PutMessage(peer, message.clone()),
-        Op::PutOutbox { peer, number: message.number, seq: message.seq },
+        Op::PutMessage(peer.into(), message.clone()),
+        Op::PutOutbox { conversation: peer.into(), peer, number: message.number, seq: message.seq },
         Op::PutConversation(
-            peer,
+            peer.into(),
             kith_engine::ConversationRecord {
                 last_seq: message.seq,
                 read_seq: message.seq,
@@ -227,9 +228,9 @@ fn sending(peer: ClientId, message: &MessageRecord) -> Vec<Op> {
 /// What the engine writes when a message comes in.
 fn receiving(peer: ClientId, message: &MessageRecord, inbox_seq: u64) -> Vec<Op> {
     vec![
-        Op::ClaimId { peer, id: message.id },
-        Op::PutMessage(peer, message.clone()),
-        Op::PutInbox { inbox_seq, peer, seq: message.seq },
+        Op::ClaimId { conversation: peer.into(), peer, id: message.id },
+        Op::PutMessage(peer.into(), message.clone()),
+        Op::PutInbox { inbox_seq, conversation: peer.into(), peer, seq: message.seq },
     ]
 }
 

@@ -8,12 +8,12 @@ fn inbox(device: &Device, consumer: &str) -> Vec<Row> {
 }
 
 fn history(device: &Device, peer: ClientId) -> Vec<MessageRecord> {
-    let rows = device.reader.read(Read::History { peer, after: 0, count_max: 100 }).unwrap();
+    let rows = device.reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 100 }).unwrap();
     rows.into_iter().map(|row| row.message).collect()
 }
 
 fn outbox(device: &Device, peer: ClientId) -> Vec<MessageRecord> {
-    match device.reader.load(Load::Outbox { peer, after: 0, count_max: 64 }) {
+    match device.reader.load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 64 }) {
         Loaded::Outbox(messages) => messages,
         other => panic!("{other:?}"),
     }
@@ -40,8 +40,8 @@ fn contacts_counters_and_marks_survive_a_restart() {
         let peer = contact.client_id();
         let ops = vec![
             Op::PutContact(contact.clone()),
-            Op::PutConversation(peer, conversation(n as u64)),
-            Op::PutMarks(peer, marks.clone()),
+            Op::PutConversation(peer.into(), conversation(n as u64)),
+            Op::PutMarks { conversation: peer.into(), peer, marks: marks.clone() },
         ];
         device.commit(ops).unwrap();
     }
@@ -84,10 +84,16 @@ fn a_message_goes_from_the_outbox_to_delivered() {
     let mut device = device.restarted();
     assert_eq!(device.stored(peer).outbox_count, 1);
     assert_eq!(outbox(&device, peer), [sent.clone()]);
-    assert_eq!(device.reader.load(Load::Message { peer, id: sent.id }), Loaded::Message(Some(sent.clone())));
-    assert_eq!(device.reader.load(Load::Message { peer, id: id(78) }), Loaded::Message(None));
+    assert_eq!(
+        device.reader.load(Load::Message { conversation: peer.into(), peer, id: sent.id }),
+        Loaded::Message(Some(sent.clone()))
+    );
+    assert_eq!(
+        device.reader.load(Load::Message { conversation: peer.into(), peer, id: id(78) }),
+        Loaded::Message(None)
+    );
 
-    let delivered = Op::Delivered { peer, number: 1, seq: 1, utc_ms: 1_900_000_000_000 };
+    let delivered = Op::Delivered { conversation: peer.into(), peer, number: 1, seq: 1, utc_ms: 1_900_000_000_000 };
     device.commit(vec![delivered.clone()]).unwrap();
     // An acknowledgement that comes twice does no harm.
     device.commit(vec![delivered]).unwrap();
@@ -109,7 +115,7 @@ fn a_received_message_is_in_the_history_and_in_the_inbox() {
     let device = device.restarted();
     assert_eq!(device.state.inbox_seq, 10);
     assert_eq!(history(&device, peer), std::slice::from_ref(&received));
-    assert_eq!(inbox(&device, "display"), [Row { peer, inbox_seq: 10, message: received }]);
+    assert_eq!(inbox(&device, "display"), [Row { conversation: peer.into(), inbox_seq: 10, message: received }]);
 }
 
 #[test]
@@ -139,7 +145,7 @@ fn a_removed_contact_leaves_nothing_that_is_found() {
         sent.number = inbox_seq;
         device.commit(sending(peer, &sent)).unwrap();
         let key = format!("key {inbox_seq}");
-        device.commit(vec![Op::ClaimKey { peer, key, id: sent.id }]).unwrap();
+        device.commit(vec![Op::ClaimKey { conversation: peer.into(), key, id: sent.id }]).unwrap();
     }
     device.commit(vec![Op::RemoveContact(gone)]).unwrap();
     device.commit(vec![Op::RemoveContact(gone)]).unwrap();
@@ -150,7 +156,7 @@ fn a_removed_contact_leaves_nothing_that_is_found() {
     assert_eq!(device.stored(kept).outbox_count, 1);
     assert_eq!(inbox(&device, "display").len(), 1);
     assert_eq!(history(&device, kept).len(), 2);
-    let error = device.reader.read(Read::History { peer: gone, after: 0, count_max: 9 }).unwrap_err();
+    let error = device.reader.read(Read::History { conversation: gone.into(), after: 0, count_max: 9 }).unwrap_err();
     assert_eq!(error, super::super::ReadError::NoSuchPeer);
 
     let (dir, folder) = device.close();
@@ -173,7 +179,7 @@ fn a_contact_that_comes_back_does_not_meet_its_old_messages() {
     device.commit(receiving(peer, &new, 2)).unwrap();
 
     let device = device.restarted();
-    assert_eq!(inbox(&device, "display"), [Row { peer, inbox_seq: 2, message: new }]);
+    assert_eq!(inbox(&device, "display"), [Row { conversation: peer.into(), inbox_seq: 2, message: new }]);
 }
 
 #[test]
@@ -181,8 +187,8 @@ fn operations_on_a_stranger_fail_and_write_nothing() {
     let (mut device, peer) = Device::new().with_contact("Ada");
     let stranger = contact("Stranger").client_id();
     let ops = vec![
-        Op::PutMessage(peer, message(1, Direction::Outgoing, b"x")),
-        Op::PutConversation(stranger, ConversationRecord::default()),
+        Op::PutMessage(peer.into(), message(1, Direction::Outgoing, b"x")),
+        Op::PutConversation(stranger.into(), ConversationRecord::default()),
     ];
     let error = device.commit(ops).unwrap_err();
     assert_eq!(error, CommitError::Failed("the operation names a contact that is not in the store".to_owned()));
@@ -193,8 +199,8 @@ fn operations_on_a_stranger_fail_and_write_nothing() {
 fn what_is_delivered_must_be_the_message_that_was_sent() {
     let (mut device, peer) = Device::new().with_contact("Ada");
     device.commit(sending(peer, &message(1, Direction::Outgoing, b"x"))).unwrap();
-    device.commit(vec![Op::Delivered { peer, number: 2, seq: 1, utc_ms: 1 }]).unwrap_err();
-    device.commit(vec![Op::Delivered { peer, number: 1, seq: 2, utc_ms: 1 }]).unwrap_err();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 2, seq: 1, utc_ms: 1 }]).unwrap_err();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 1, seq: 2, utc_ms: 1 }]).unwrap_err();
     assert_eq!(device.restarted().stored(peer).outbox_count, 1);
 }
 

@@ -14,12 +14,12 @@ fn filled(count: u64, body: &[u8]) -> (Device, ClientId) {
 }
 
 fn history(device: &Device, peer: ClientId, after: u64, count_max: u32) -> Vec<u64> {
-    let rows = device.reader.read(Read::History { peer, after, count_max }).unwrap();
+    let rows = device.reader.read(Read::History { conversation: peer.into(), after, count_max }).unwrap();
     rows.into_iter().map(|row| row.message.seq).collect()
 }
 
 fn outbox(device: &Device, peer: ClientId, after: u64, count_max: usize) -> Vec<u64> {
-    match device.reader.load(Load::Outbox { peer, after, count_max }) {
+    match device.reader.load(Load::Outbox { conversation: peer.into(), peer, after, count_max }) {
         Loaded::Outbox(messages) => messages.into_iter().map(|message| message.number).collect(),
         other => panic!("{other:?}"),
     }
@@ -55,7 +55,7 @@ fn a_window_of_the_largest_messages_is_never_cut() {
 #[test]
 fn an_outbox_is_paged_by_number() {
     let (mut device, peer) = filled(10, b"x");
-    device.commit(vec![Op::Delivered { peer, number: 5, seq: 5, utc_ms: 1 }]).unwrap();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 5, seq: 5, utc_ms: 1 }]).unwrap();
     assert_eq!(outbox(&device, peer, 0, 3), [1, 2, 3]);
     assert_eq!(outbox(&device, peer, 3, 4), [4, 6, 7, 8]);
     assert_eq!(outbox(&device, peer, 8, 64), [9, 10]);
@@ -77,9 +77,10 @@ fn received_messages_are_counted_between_two_places() {
     let (mut device, peer) = Device::new().with_contact("Ada");
     for seq in 1..=6 {
         let direction = if seq % 2 == 0 { Direction::Incoming } else { Direction::Outgoing };
-        device.commit(vec![Op::PutMessage(peer, message(seq, direction, b"x"))]).unwrap();
+        device.commit(vec![Op::PutMessage(peer.into(), message(seq, direction, b"x"))]).unwrap();
     }
-    let count = |after, up_to| match device.reader.load(Load::CountReceived { peer, after, up_to }) {
+    let count = |after, up_to| match device.reader.load(Load::CountReceived { conversation: peer.into(), after, up_to })
+    {
         Loaded::Count(count) => count,
         other => panic!("{other:?}"),
     };
@@ -108,9 +109,12 @@ fn a_lock_takes_the_keys_from_all_readers_and_none_from_the_writer() {
     let (mut device, peer) = filled(1, b"x");
     let other = device.reader.clone();
     device.reader.revoke();
-    let read = Read::History { peer, after: 0, count_max: 1 };
+    let read = Read::History { conversation: peer.into(), after: 0, count_max: 1 };
     assert_eq!(other.read(read).unwrap_err(), ReadError::Locked);
-    assert!(matches!(other.load(Load::Outbox { peer, after: 0, count_max: 1 }), Loaded::Failed(_)));
+    assert!(matches!(
+        other.load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 1 }),
+        Loaded::Failed(_)
+    ));
     device.commit(sending(peer, &message(2, Direction::Outgoing, b"y"))).unwrap();
     assert_eq!(history(&device.restarted(), peer, 0, 9), [1, 2]);
 }
@@ -120,6 +124,9 @@ fn readers_of_a_closed_store_are_locked_out() {
     let (device, peer) = filled(1, b"x");
     let reader = device.reader.clone();
     let (dir, _folder) = device.close();
-    assert_eq!(reader.read(Read::History { peer, after: 0, count_max: 1 }).unwrap_err(), ReadError::Locked);
+    assert_eq!(
+        reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 1 }).unwrap_err(),
+        ReadError::Locked
+    );
     drop(dir);
 }

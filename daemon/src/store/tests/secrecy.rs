@@ -11,7 +11,10 @@ fn the_file_shows_nothing_that_was_put_in() {
     let contact = contact(NAME);
     let peer = contact.client_id();
     let received = message(1, Direction::Incoming, BODY);
-    let mut ops = vec![Op::PutContact(contact.clone()), Op::ClaimKey { peer, key: KEY.to_owned(), id: id(5) }];
+    let mut ops = vec![
+        Op::PutContact(contact.clone()),
+        Op::ClaimKey { conversation: peer.into(), key: KEY.to_owned(), id: id(5) },
+    ];
     ops.extend(receiving(peer, &received, 1));
     ops.push(Op::PutCursor { consumer: CONSUMER.to_owned(), inbox_seq: 1 });
     device.commit(ops).unwrap();

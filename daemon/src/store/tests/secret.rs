@@ -9,7 +9,7 @@ use crate::handle::Read;
 const NEW_SECRET: &[u8] = b"a tram called desire";
 
 fn bodies(device: &Device, peer: ClientId) -> Vec<Vec<u8>> {
-    let rows = device.reader.read(Read::History { peer, after: 0, count_max: 100 }).unwrap();
+    let rows = device.reader.read(Read::History { conversation: peer.into(), after: 0, count_max: 100 }).unwrap();
     rows.into_iter().map(|row| row.message.body).collect()
 }
 

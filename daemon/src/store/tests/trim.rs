@@ -39,10 +39,14 @@ fn receive(device: &mut Device, peer: ClientId, count: u64, inbox_after: u64) {
         let mut received = message(seq, Direction::Incoming, b"body");
         received.done_utc_ms = NOW_MS - (count - seq) * 1_000;
         let mut ops = receiving(peer, &received, inbox_after + seq);
-        ops.push(Op::ClaimKey { peer, key: format!("key {seq}"), id: received.id });
+        ops.push(Op::ClaimKey { conversation: peer.into(), key: format!("key {seq}"), id: received.id });
         let counters = ConversationRecord { last_seq: seq, ..ConversationRecord::default() };
-        ops.push(Op::PutConversation(peer, counters));
-        ops.push(Op::PutMarks(peer, vec![Mark { incarnation: received.incarnation, number: seq }]));
+        ops.push(Op::PutConversation(peer.into(), counters));
+        ops.push(Op::PutMarks {
+            conversation: peer.into(),
+            peer,
+            marks: vec![Mark { incarnation: received.incarnation, number: seq }],
+        });
         device.submit(ops);
         if seq % 200 == 0 || seq == count {
             while device.writer.pending() > 0 {
@@ -55,7 +59,7 @@ fn receive(device: &mut Device, peer: ClientId, count: u64, inbox_after: u64) {
 fn seqs(device: &Device, peer: ClientId) -> Vec<u64> {
     let (mut seqs, mut after) = (Vec::new(), 0);
     loop {
-        let page = device.reader.read(Read::History { peer, after, count_max: 256 }).unwrap();
+        let page = device.reader.read(Read::History { conversation: peer.into(), after, count_max: 256 }).unwrap();
         let Some(last) = page.last() else { return seqs };
         after = last.message.seq;
         seqs.extend(page.iter().map(|row| row.message.seq));
@@ -72,7 +76,10 @@ fn the_oldest_messages_go_with_all_that_points_to_them() {
     receive(&mut device, peer, 600, 0);
     assert_eq!(trim(&device, &by_count(400), None).messages, 200);
     assert_eq!(seqs(&device, peer), (201..=600).collect::<Vec<_>>());
-    assert_eq!(device.reader.load(Load::Message { peer, id: id(200) }), Loaded::Message(None));
+    assert_eq!(
+        device.reader.load(Load::Message { conversation: peer.into(), peer, id: id(200) }),
+        Loaded::Message(None)
+    );
     let report = device.reader.check(&mut Unwatched).unwrap();
     assert_eq!((report.damaged, report.findings), (0, Vec::new()));
     let (_dir, folder) = device.close();
@@ -111,10 +118,10 @@ fn what_waits_in_the_outbox_stays_and_goes_once_it_is_delivered() {
     let (mut device, peer) = Device::new().with_contact("Ada");
     device.commit(sending(peer, &message(1, Direction::Outgoing, b"waits"))).unwrap();
     device.commit(sending(peer, &message(2, Direction::Outgoing, b"arrives"))).unwrap();
-    device.commit(vec![Op::Delivered { peer, number: 2, seq: 2, utc_ms: NOW_MS }]).unwrap();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 2, seq: 2, utc_ms: NOW_MS }]).unwrap();
     trim(&device, &by_count(0), None);
     assert_eq!(seqs(&device, peer), [1]);
-    device.commit(vec![Op::Delivered { peer, number: 1, seq: 1, utc_ms: NOW_MS }]).unwrap();
+    device.commit(vec![Op::Delivered { conversation: peer.into(), peer, number: 1, seq: 1, utc_ms: NOW_MS }]).unwrap();
     trim(&device, &by_count(0), None);
     assert!(seqs(&device, peer).is_empty());
 }
@@ -126,7 +133,7 @@ fn age_counts_only_while_the_clock_is_set_and_only_where_it_was() {
     // Received before the clock was set, in the midst of others.
     let mut unknown = message(100, Direction::Incoming, b"body");
     unknown.done_utc_ms = 1_000;
-    device.commit(vec![Op::PutMessage(peer, unknown.clone())]).unwrap();
+    device.commit(vec![Op::PutMessage(peer.into(), unknown.clone())]).unwrap();
     let keep = Retention { age_ms_max: Some(DAY_MS), ..Retention::default() };
     assert_eq!(trim(&device, &keep, None).messages, 0);
     assert_eq!(trim(&device, &keep, Some(NOW_MS)).messages, 0);
@@ -136,7 +143,7 @@ fn age_counts_only_while_the_clock_is_set_and_only_where_it_was() {
     // Alone at the front, nobody knows how old it is.
     unknown.seq = 150;
     unknown.id = id(150);
-    device.commit(vec![Op::PutMessage(peer, unknown)]).unwrap();
+    device.commit(vec![Op::PutMessage(peer.into(), unknown)]).unwrap();
     assert_eq!(trim(&device, &keep, Some(NOW_MS + DAY_MS - 450_000)).messages, 0);
 }
 
@@ -191,7 +198,7 @@ fn raw_count(device: Device, table: Table) -> usize {
 fn send(device: &mut Device, peer: ClientId, seqs: std::ops::RangeInclusive<u64>, body: &[u8]) {
     for seq in seqs {
         let mut ops = sending(peer, &message(seq, Direction::Outgoing, body));
-        ops.push(Op::Delivered { peer, number: seq, seq, utc_ms: NOW_MS });
+        ops.push(Op::Delivered { conversation: peer.into(), peer, number: seq, seq, utc_ms: NOW_MS });
         device.commit(ops).unwrap();
     }
 }
@@ -330,7 +337,7 @@ fn news_comes_with_messages_and_with_nothing_else() {
             }
         })
     };
-    device.commit(vec![Op::PutConversation(peer, ConversationRecord::default())]).unwrap();
+    device.commit(vec![Op::PutConversation(peer.into(), ConversationRecord::default())]).unwrap();
     assert!(!has_news(&trimmer));
     // However many came, it is one piece of news.
     for seq in 1..=2 {

@@ -62,7 +62,7 @@ impl Device {
         let contacts = if relation == Relation::Contact { vec![contact(mode & RESTORED != 0)] } else { Vec::new() };
         let profile = ProfileRecord { display_name: "Anna".to_owned(), incarnation: Incarnation([1; 16]) };
         let settings = Settings { signaling_urls: vec![URL.to_owned()], relay_only: false };
-        let stored = StoredState { profile, contacts, inbox_seq: 0 };
+        let stored = StoredState { profile, contacts, rooms: Vec::new(), inbox_seq: 0 };
         let mut device = Self {
             engine: Engine::new(known::anna(), settings, stored),
             peer: Peer::new(relation, known::invite_keys()),
@@ -347,10 +347,10 @@ impl Device {
     fn check(&self, op: &Op) {
         match op {
             Op::PutMessage(peer, message) if message.direction == Direction::Incoming => {
-                assert_eq!(*peer, self.bert(), "a message of nobody's");
+                assert_eq!(*peer, self.bert().into(), "a message of nobody's");
                 assert!(self.said.contains(&message.id), "a message that the peer has not said");
             }
-            Op::PutMarks(_, marks) => assert!(marks.len() <= Mark::COUNT_MAX, "too many marks"),
+            Op::PutMarks { marks, .. } => assert!(marks.len() <= Mark::COUNT_MAX, "too many marks"),
             _ => {}
         }
     }

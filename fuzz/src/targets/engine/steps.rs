@@ -178,8 +178,8 @@ impl Device {
         let number = script.byte();
         let text = String::from_utf8_lossy(script.bytes()).into_owned();
         let request = match what {
-            0 => Request::Send { peer, message: new_message(text, number) },
-            1 => Request::MarkRead { peer, seq: u64::from(number) },
+            0 => Request::Send { conversation: peer.into(), message: new_message(text, number) },
+            1 => Request::MarkRead { conversation: peer.into(), seq: u64::from(number) },
             2 => Request::AckInbox { consumer: text, seq: u64::from(number) },
             3 => Request::RenamePeer { peer, name: text },
             4 => Request::RemovePeer(peer),

@@ -107,7 +107,7 @@ impl Victim {
             ttl_s: None,
             idempotency_key: None,
         };
-        self.request(Request::Send { peer, message });
+        self.request(Request::Send { conversation: peer.into(), message });
     }
 
     /// Lets time pass, with everything that is due in it.

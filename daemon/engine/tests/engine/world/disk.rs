@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, ContactRecord, ConversationRecord, Direction, Incarnation, Load, Loaded, Mark, MessageId,
-    MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, StandingRecord, StoredContact, StoredState,
+    CommitError, ContactRecord, ConversationId, ConversationRecord, Direction, Incarnation, Load, Loaded, Mark,
+    MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, RoomId, RoomRecord, StandingRecord,
+    StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
 
 #[derive(Clone, Default)]
 struct Conversation {
     record: ConversationRecord,
-    marks: Vec<Mark>,
+    /// By the peer whose messages they are of.
+    marks: BTreeMap<ClientId, Vec<Mark>>,
     missing: MissingRecord,
     standing: StandingRecord,
     messages: BTreeMap<u64, MessageRecord>,
-    outbox: BTreeMap<u64, u64>,
+    /// By number and addressee.
+    outbox: BTreeMap<(u64, ClientId), u64>,
     keys: BTreeMap<String, MessageId>,
 }
 
@@ -23,8 +26,9 @@ struct Conversation {
 pub(crate) struct Disk {
     profile: ProfileRecord,
     contacts: BTreeMap<ClientId, ContactRecord>,
-    conversations: BTreeMap<ClientId, Conversation>,
-    inbox: BTreeMap<u64, (ClientId, u64)>,
+    rooms: BTreeMap<RoomId, RoomRecord>,
+    conversations: BTreeMap<ConversationId, Conversation>,
+    inbox: BTreeMap<u64, (ConversationId, u64)>,
     cursors: BTreeMap<String, u64>,
     /// Refuse commits that need space.
     pub(crate) full: bool,
@@ -45,6 +49,7 @@ impl Disk {
         Self {
             profile,
             contacts: BTreeMap::new(),
+            rooms: BTreeMap::new(),
             conversations: BTreeMap::new(),
             inbox: BTreeMap::new(),
             cursors: BTreeMap::new(),
@@ -65,11 +70,11 @@ impl Disk {
 
     pub(crate) fn state(&self) -> StoredState {
         let contacts = self.contacts.iter().map(|(peer, contact)| {
-            let conversation = self.conversations.get(peer).cloned().unwrap_or_default();
+            let conversation = self.conversations.get(&(*peer).into()).cloned().unwrap_or_default();
             StoredContact {
                 contact: contact.clone(),
                 conversation: conversation.record,
-                marks: conversation.marks,
+                marks: conversation.marks.get(peer).cloned().unwrap_or_default(),
                 outbox_count: conversation.outbox.len() as u64,
                 missing: conversation.missing,
                 standing: conversation.standing,
@@ -78,7 +83,27 @@ impl Disk {
         StoredState {
             profile: self.profile.clone(),
             contacts: contacts.collect(),
+            rooms: self.rooms.values().map(|room| self.stored_room(room)).collect(),
             inbox_seq: self.inbox.keys().last().copied().unwrap_or(0),
+        }
+    }
+
+    fn stored_room(&self, record: &RoomRecord) -> StoredRoom {
+        let conversation = self.conversations.get(&record.room.into()).cloned().unwrap_or_default();
+        let members = record.members();
+        let mut waiting: BTreeMap<u64, StoredWaiting> = BTreeMap::new();
+        for ((number, peer), seq) in conversation.outbox {
+            if members.contains(&peer) {
+                let id = conversation.messages[&seq].id;
+                let waits = StoredWaiting { number, seq, id, peers: Vec::new() };
+                waiting.entry(number).or_insert(waits).peers.push(peer);
+            }
+        }
+        StoredRoom {
+            record: record.clone(),
+            conversation: conversation.record,
+            marks: conversation.marks.into_iter().collect(),
+            waiting: waiting.into_values().collect(),
         }
     }
 
@@ -87,20 +112,20 @@ impl Disk {
         for (at, (peer, contact)) in (1..).zip(self.contacts.iter_mut()) {
             let incarnation = Incarnation([nth, at, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]);
             *contact = contact.clone().restored(incarnation);
-            let conversation = self.conversations.entry(*peer).or_default();
+            let conversation = self.conversations.entry((*peer).into()).or_default();
             conversation.missing = conversation.missing.restored();
         }
         self
     }
 
-    /// Everything in the conversation with this peer, in order.
-    pub(crate) fn history(&self, peer: ClientId) -> Vec<&MessageRecord> {
-        self.conversations.get(&peer).map(|c| c.messages.values().collect()).unwrap_or_default()
+    /// Everything in a conversation, in order.
+    pub(crate) fn history(&self, conversation: impl Into<ConversationId>) -> Vec<&MessageRecord> {
+        self.conversations.get(&conversation.into()).map(|c| c.messages.values().collect()).unwrap_or_default()
     }
 
-    /// How many messages to this peer wait. Their own records say the same.
-    pub(crate) fn waiting(&self, peer: ClientId) -> usize {
-        self.conversations.get(&peer).map_or(0, |conversation| conversation.outbox.len())
+    /// How many messages of a conversation wait, counted for each addressee.
+    pub(crate) fn waiting(&self, conversation: impl Into<ConversationId>) -> usize {
+        self.conversations.get(&conversation.into()).map_or(0, |conversation| conversation.outbox.len())
     }
 
     pub(crate) fn cursor(&self, consumer: &str) -> u64 {
@@ -139,38 +164,48 @@ impl Disk {
         match op.clone() {
             Op::PutProfile(profile) => self.profile = profile,
             Op::PutContact(contact) => drop(self.contacts.insert(contact.client_id(), contact)),
-            Op::PutConversation(peer, record) => self.conversation(peer).record = record,
-            Op::PutMarks(..) | Op::ClaimId { .. } if self.forgets_marks => {}
-            Op::PutMarks(peer, marks) => self.conversation(peer).marks = marks,
-            Op::PutMissing(peer, missing) => self.conversation(peer).missing = missing,
-            Op::PutStanding(peer, standing) => self.conversation(peer).standing = standing,
+            Op::PutConversation(conversation, record) => self.conversation(conversation).record = record,
+            Op::PutMarks { .. } | Op::ClaimId { .. } if self.forgets_marks => {}
+            Op::PutMarks { conversation, peer, marks } => {
+                drop(self.conversation(conversation).marks.insert(peer, marks));
+            }
+            Op::PutMissing(peer, missing) => self.conversation(peer.into()).missing = missing,
+            Op::PutStanding(peer, standing) => self.conversation(peer.into()).standing = standing,
             Op::RemoveContact(peer) => {
                 self.contacts.remove(&peer);
-                self.conversations.remove(&peer);
-                self.inbox.retain(|_, (owner, _)| *owner != peer);
+                self.forget(peer.into());
             }
-            Op::ClaimKey { peer, key, id } => {
-                if let Some(known) = self.conversation(peer).keys.get(&key) {
+            Op::PutRoom(room) => drop(self.rooms.insert(room.room, room)),
+            Op::RemoveRoom(room) => {
+                self.rooms.remove(&room);
+                self.forget(room.into());
+            }
+            Op::DropMember { room, peer, utc_ms } => self.drop_member(room, peer, utc_ms),
+            Op::ClaimKey { conversation, key, id } => {
+                if let Some(known) = self.conversation(conversation).keys.get(&key) {
                     return Err(CommitError::Repeated(*known));
                 }
-                self.conversation(peer).keys.insert(key, id);
+                self.conversation(conversation).keys.insert(key, id);
             }
-            Op::ClaimId { peer, id } => {
-                if self.conversation(peer).messages.values().any(|m| m.id == id) {
+            Op::ClaimId { conversation, peer, id } => {
+                if self.written_by(conversation, peer, id).is_some() {
                     return Err(CommitError::Conflict(id));
                 }
             }
-            Op::PutMessage(peer, message) => drop(self.conversation(peer).messages.insert(message.seq, message)),
-            Op::PutOutbox { peer, number, seq } => drop(self.conversation(peer).outbox.insert(number, seq)),
-            Op::Delivered { peer, number, seq, utc_ms } => {
-                let conversation = self.conversation(peer);
-                conversation.outbox.remove(&number);
-                if let Some(message) = conversation.messages.get_mut(&seq) {
-                    message.state = MessageState::Delivered;
-                    message.done_utc_ms = utc_ms;
-                }
+            Op::PutMessage(conversation, message) => {
+                drop(self.conversation(conversation).messages.insert(message.seq, message));
             }
-            Op::PutInbox { inbox_seq, peer, seq } => drop(self.inbox.insert(inbox_seq, (peer, seq))),
+            Op::PutOutbox { conversation, peer, number, seq } => {
+                self.conversation(conversation).outbox.insert((number, peer), seq);
+            }
+            Op::Delivered { conversation, peer, number, seq, utc_ms } => {
+                let conversation = self.conversation(conversation);
+                conversation.outbox.remove(&(number, peer));
+                conversation.settle(number, seq, utc_ms);
+            }
+            Op::PutInbox { inbox_seq, conversation, peer: _, seq } => {
+                self.inbox.insert(inbox_seq, (conversation, seq));
+            }
             Op::PutCursor { consumer, inbox_seq } => {
                 let cursor = self.cursors.entry(consumer).or_default();
                 *cursor = (*cursor).max(inbox_seq);
@@ -179,26 +214,61 @@ impl Disk {
         Ok(())
     }
 
+    fn forget(&mut self, conversation: ConversationId) {
+        self.conversations.remove(&conversation);
+        self.inbox.retain(|_, (owner, _)| *owner != conversation);
+    }
+
+    fn drop_member(&mut self, room: RoomId, peer: ClientId, utc_ms: u64) {
+        let conversation = self.conversation(room.into());
+        conversation.marks.remove(&peer);
+        let dropped: Vec<_> =
+            conversation.outbox.iter().filter(|((_, to), _)| *to == peer).map(|((n, _), seq)| (*n, *seq)).collect();
+        conversation.outbox.retain(|(_, to), _| *to != peer);
+        for (number, seq) in dropped {
+            conversation.settle(number, seq, utc_ms);
+        }
+    }
+
+    fn written_by(&self, conversation: ConversationId, peer: ClientId, id: MessageId) -> Option<&MessageRecord> {
+        let mut messages = self.conversations.get(&conversation)?.messages.values();
+        messages.find(|message| match message.direction {
+            Direction::Member(writer) => message.id == id && writer == peer,
+            Direction::Outgoing | Direction::Incoming => message.id == id && conversation == peer.into(),
+        })
+    }
+
     pub(crate) fn load(&self, load: &Load) -> Loaded {
-        let conversation = |peer: &ClientId| self.conversations.get(peer).cloned().unwrap_or_default();
+        let of = |conversation: &ConversationId| self.conversations.get(conversation).cloned().unwrap_or_default();
         match load {
-            Load::Outbox { peer, after, count_max } => {
-                let conversation = conversation(peer);
-                let page = conversation.outbox.range(after + 1..).take(*count_max);
-                Loaded::Outbox(page.map(|(_, seq)| conversation.messages[seq].clone()).collect())
+            Load::Outbox { conversation, peer, after, count_max } => {
+                let conversation = of(conversation);
+                let waiting = conversation.outbox.iter().filter(|((n, to), _)| n > after && to == peer);
+                Loaded::Outbox(waiting.take(*count_max).map(|(_, seq)| conversation.messages[seq].clone()).collect())
             }
-            Load::CountReceived { peer, after, up_to } => {
-                let conversation = conversation(peer);
+            Load::CountReceived { conversation, after, up_to } => {
+                let conversation = of(conversation);
                 let range = conversation.messages.range(after + 1..=*up_to);
-                Loaded::Count(range.filter(|(_, m)| m.direction == Direction::Incoming).count() as u64)
+                Loaded::Count(range.filter(|(_, m)| m.direction.is_incoming()).count() as u64)
             }
-            Load::Message { peer, id } => {
-                Loaded::Message(conversation(peer).messages.into_values().find(|m| m.id == *id))
+            Load::Message { conversation, peer, id } => {
+                Loaded::Message(self.written_by(*conversation, *peer, *id).cloned())
             }
         }
     }
 
-    fn conversation(&mut self, peer: ClientId) -> &mut Conversation {
-        self.conversations.entry(peer).or_default()
+    fn conversation(&mut self, conversation: ConversationId) -> &mut Conversation {
+        self.conversations.entry(conversation).or_default()
+    }
+}
+
+impl Conversation {
+    /// Delivered, once it waits for nobody.
+    fn settle(&mut self, number: u64, seq: u64, utc_ms: u64) {
+        let waits = self.outbox.keys().any(|(other, _)| *other == number);
+        if let Some(message) = self.messages.get_mut(&seq).filter(|_| !waits) {
+            message.state = MessageState::Delivered;
+            message.done_utc_ms = utc_ms;
+        }
     }
 }

@@ -57,7 +57,7 @@ impl World {
 
     pub(crate) fn send(&mut self, from: usize, to: usize, text: &str) -> MessageId {
         let peer = self.devices[to].id;
-        match self.ask(from, Request::Send { peer, message: Self::message(text) }) {
+        match self.ask(from, Request::Send { conversation: peer.into(), message: Self::message(text) }) {
             Ok(Reply::Message(id)) => id,
             other => panic!("not queued: {other:?}"),
         }

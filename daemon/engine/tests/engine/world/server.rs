@@ -16,6 +16,7 @@ pub(super) struct Server {
     /// Who has used a token, so that the holder may answer.
     used: BTreeSet<(Token, usize)>,
     visible: BTreeSet<(usize, usize)>,
+    rooms: BTreeMap<Token, BTreeSet<usize>>,
 }
 
 impl Server {
@@ -56,6 +57,8 @@ impl World {
         self.server.watches.remove(&index);
         self.server.invites.retain(|_, holder| *holder != index);
         self.server.used.retain(|(_, user)| *user != index);
+        let rooms: Vec<_> = self.server.rooms.keys().copied().collect();
+        rooms.into_iter().for_each(|room| self.leave_room(index, room));
         if was {
             let run = self.devices[index].run;
             self.push(1, Happening::FromServer(index, run, Signal::Disconnected));
@@ -127,6 +130,8 @@ impl World {
                 }
                 self.tell_presence();
             }
+            SignalOut::EnterRoom(room) => self.enter_room(index, room),
+            SignalOut::LeaveRoom(room) => self.leave_room(index, room),
             SignalOut::OpenInvite(token) => drop(self.server.invites.entry(token).or_insert(index)),
             SignalOut::CloseInvite(token) => drop(self.server.invites.remove(&token)),
             SignalOut::RequestIce => {
@@ -135,6 +140,34 @@ impl World {
                 self.push(self.delays.signal_ms, Happening::FromServer(index, run, Signal::Ice(ice)));
             }
             SignalOut::Relay { to, via, payload } => self.relay(index, to, via, payload),
+        }
+    }
+
+    fn enter_room(&mut self, index: usize, room: Token) {
+        if !self.devices[index].logged_in {
+            return;
+        }
+        let others = self.server.rooms.entry(room).or_default().clone();
+        self.server.rooms.entry(room).or_default().insert(index);
+        for other in others.into_iter().filter(|other| *other != index) {
+            self.tell_room_presence(other, room, index, true);
+            self.tell_room_presence(index, room, other, true);
+        }
+    }
+
+    fn leave_room(&mut self, index: usize, room: Token) {
+        let Some(devices) = self.server.rooms.get_mut(&room) else { return };
+        if devices.remove(&index) {
+            let others = devices.clone();
+            others.into_iter().for_each(|other| self.tell_room_presence(other, room, index, false));
+        }
+    }
+
+    fn tell_room_presence(&mut self, to: usize, room: Token, of: usize, present: bool) {
+        if self.devices[to].logged_in {
+            let (peer, run) = (self.devices[of].id, self.devices[to].run);
+            let presence = Signal::RoomPresence { room, peer, present };
+            self.push(self.delays.signal_ms, Happening::FromServer(to, run, presence));
         }
     }
 
@@ -149,6 +182,11 @@ impl World {
                 }
                 held || (self.server.invites.get(&token) == Some(&index) && self.server.used.contains(&(token, target)))
             }
+            (Via::Room(room), Some(target)) => self
+                .server
+                .rooms
+                .get(&room)
+                .is_some_and(|devices| devices.contains(&index) && devices.contains(&target)),
             (_, None) => false,
         };
         let (from, run) = (self.devices[index].id, self.devices[index].run);

@@ -74,12 +74,19 @@ impl Small {
         let mut ops = receiving(peer, &message(1, Direction::Incoming, b"in"), 1);
         ops.extend(sending(peer, &message(2, Direction::Outgoing, b"out")));
         ops.extend([
-            Op::ClaimKey { peer, key: KEY.to_owned(), id: id(2) },
+            Op::ClaimKey { conversation: peer.into(), key: KEY.to_owned(), id: id(2) },
             Op::PutCursor { consumer: CONSUMER.to_owned(), inbox_seq: 1 },
-            Op::PutMarks(peer, vec![Mark { incarnation: Incarnation([7; 16]), number: 1 }]),
+            Op::PutMarks {
+                conversation: peer.into(),
+                peer,
+                marks: vec![Mark { incarnation: Incarnation([7; 16]), number: 1 }],
+            },
             Op::PutMissing(peer, MissingRecord { watching: true, count: 2 }),
             Op::PutStanding(peer, StandingRecord::default()),
-            Op::PutConversation(peer, ConversationRecord { last_seq: 2, read_seq: 1, unread: 1, sent_number: 2 }),
+            Op::PutConversation(
+                peer.into(),
+                ConversationRecord { last_seq: 2, read_seq: 1, unread: 1, sent_number: 2 },
+            ),
         ]);
         device.commit(ops).unwrap();
         let choice = RetentionChoice { days_max: Some(90), ..RetentionChoice::default() };
@@ -121,13 +128,13 @@ impl Small {
         let inbox = |consumer: &str| Read::Inbox { consumer: consumer.to_owned(), cursor: 0, count_max: 9 };
         let mut answers = vec![
             Answer::of_page(start),
-            read(Read::History { peer, after: 0, count_max: 9 }),
+            read(Read::History { conversation: peer.into(), after: 0, count_max: 9 }),
             read(inbox(CONSUMER)),
             read(inbox("another")),
-            load(Load::Outbox { peer, after: 0, count_max: 9 }),
-            load(Load::Message { peer, id: id(1) }),
-            load(Load::Message { peer, id: id(2) }),
-            load(Load::CountReceived { peer, after: 0, up_to: 9 }),
+            load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 9 }),
+            load(Load::Message { conversation: peer.into(), peer, id: id(1) }),
+            load(Load::Message { conversation: peer.into(), peer, id: id(2) }),
+            load(Load::CountReceived { conversation: peer.into(), after: 0, up_to: 9 }),
             Answer::of_page(self.reader.retention_choice().map(|choice| format!("{choice:?}"))),
         ];
         answers.extend(self.try_out());
@@ -139,14 +146,17 @@ impl Small {
         let (peer, newcomer) = (self.peer, self.newcomer.client_id());
         let tx = self.door.begin_write().unwrap();
         let mut rows = Batch::new(&tx, &mut self.sealer);
-        let claims = [Op::ClaimKey { peer, key: KEY.to_owned(), id: id(3) }, Op::ClaimId { peer, id: id(1) }];
+        let claims = [
+            Op::ClaimKey { conversation: peer.into(), key: KEY.to_owned(), id: id(3) },
+            Op::ClaimId { conversation: peer.into(), peer, id: id(1) },
+        ];
         let claims = claims.map(|claim| Answer::of(rows.check(&[claim]).map(|refusal| format!("{refusal:?}"))));
         let [key, message_id] = claims;
         let mut apply = |op: &Op| Answer::of(rows.apply(op).map(|()| String::new()));
-        let delivered = apply(&Op::Delivered { peer, number: 2, seq: 2, utc_ms: 1 });
+        let delivered = apply(&Op::Delivered { conversation: peer.into(), peer, number: 2, seq: 2, utc_ms: 1 });
         let cursor = apply(&Op::PutCursor { consumer: CONSUMER.to_owned(), inbox_seq: 1 });
         let paired = rows.apply(&Op::PutContact(self.newcomer.clone()));
-        let paired = paired.and_then(|()| tx.number_of(rows.keys(), &newcomer));
+        let paired = paired.and_then(|()| tx.number_of(rows.keys(), newcomer.into()));
         [key, message_id, delivered, cursor, Answer::of(paired.map(|number| format!("{number:?}")))]
     }
 

@@ -42,12 +42,12 @@ pub(super) fn up_to(device: &Device, messages: u64) -> Result<()> {
             let message = received(&conversation)?;
             let (id, seq) = (message.id, message.seq);
             ops.extend([
-                Op::ClaimId { peer, id },
-                Op::PutMessage(peer, message),
-                Op::PutInbox { inbox_seq, peer, seq },
+                Op::ClaimId { conversation: peer.into(), peer, id },
+                Op::PutMessage(peer.into(), message),
+                Op::PutInbox { inbox_seq, conversation: peer.into(), peer, seq },
             ]);
         }
-        ops.push(Op::PutConversation(peer, conversation.clone()));
+        ops.push(Op::PutConversation(peer.into(), conversation.clone()));
         writer.submit(Commit { id: CommitId(conversation.last_seq), ops })?;
         runtime.block_on(writer.completed()).context("the store was closed")?.1?;
     }
