@@ -39,6 +39,7 @@ pub enum Credentials {
 #[derive(Debug)]
 pub struct Relay {
     address: Ipv4Addr,
+    port: u16,
     secret: String,
     process: Option<Process>,
     folder: TempDir,
@@ -47,45 +48,74 @@ pub struct Relay {
 impl Relay {
     /// A relay at an address of a host.
     pub async fn start(host: &Host, address: Ipv4Addr) -> Result<Self> {
+        let mut relay = Self::prepare(address, PORT)?;
+        relay.run(host, Credentials::Fit)?;
+        Ok(relay)
+    }
+
+    /// A relay on this machine's loopback, where the shipped configuration relays to nobody, without its limits for
+    /// one device.
+    pub fn start_here() -> Result<Self> {
+        let free = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut relay = Self::prepare(Ipv4Addr::LOCALHOST, free)?;
+        let limits = ["denied-peer-ip=127.", "denied-peer-ip=::ffff:", "user-quota=", "max-bps="];
+        let shipped = relay.configuration(Credentials::Fit)?;
+        let kept = shipped.lines().filter(|line| !limits.iter().any(|limit| line.starts_with(limit)));
+        let text = kept.chain(["allow-loopback-peers"]).collect::<Vec<_>>().join("\n");
+        relay.run_at(&Place::Here, Credentials::Fit, &text)?;
+        let answers = answers(relay.address, relay.port)?;
+        ensure!(answers, "turnserver does not answer\n{}", relay.log());
+        Ok(relay)
+    }
+
+    fn prepare(address: Ipv4Addr, port: u16) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kith-relay-").tempdir()?;
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
         let secret = u128::from_be_bytes(bytes).to_string();
         std::fs::write(folder.path().join(SECRET_FILE), &secret)?;
-        let mut relay = Self { address, secret, process: None, folder };
-        relay.run(host, Credentials::Fit)?;
-        Ok(relay)
+        Ok(Self { address, port, secret, process: None, folder })
     }
 
     /// Runs it, again if need be; what was relayed before is gone.
     pub fn run(&mut self, host: &Host, credentials: Credentials) -> Result<()> {
+        let text = self.configuration(credentials)?;
+        self.run_at(&Place::Host(host.namespace().to_owned()), credentials, &text)?;
+        let (address, port) = (self.address, self.port);
+        let answers = host.enter(move || answers(address, port))?;
+        ensure!(answers, "turnserver does not answer\n{}", self.log());
+        Ok(())
+    }
+
+    fn run_at(&mut self, place: &Place, credentials: Credentials, configuration: &str) -> Result<()> {
         self.process = None;
         let file = self.folder.path().join("turnserver.conf");
-        std::fs::write(&file, self.configuration(credentials)?)?;
-        let place = Place::Host(host.namespace().to_owned());
+        std::fs::write(&file, configuration)?;
         let file = file.display().to_string();
         let (program, args): (_, &[&str]) = match credentials {
             Credentials::Expired => ("faketime", &["-f", "+2h", "turnserver", "-c", &file]),
             Credentials::Fit | Credentials::OtherSecret => ("turnserver", &["-c", &file]),
         };
-        self.process = Some(Process::start_at(&place, "turnserver", Path::new(program), args, self.folder.path())?);
-        self.wait_until_it_answers(host)
+        self.process = Some(Process::start_at(place, "turnserver", Path::new(program), args, self.folder.path())?);
+        Ok(())
     }
 
     fn configuration(&self, credentials: Credentials) -> Result<String> {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/coturn/turnserver.conf");
         let shipped = std::fs::read_to_string(&shipped).with_context(|| format!("{}", shipped.display()))?;
         ensure!(shipped.contains(SYSTEM_LOG), "the shipped configuration logs elsewhere");
+        let shipped = shipped.replace(&format!("\nlistening-port={PORT}\n"), "\n");
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         // What goes to the system's log there is to be read here.
         let shipped = shipped.replace(SYSTEM_LOG, &format!("\nlog-file={}\n", at("turnserver.log")));
-        let Self { address, secret, .. } = self;
+        let Self { address, port, secret, .. } = self;
         // Two secrets, as while one takes over from another; the server has the second.
         let secret = if credentials == Credentials::OtherSecret { "another" } else { secret };
         let (pid_file, database) = (at("pid"), at("db"));
         Ok(format!(
             "{shipped}\n\
              listening-ip={address}\n\
+             listening-port={port}\n\
              relay-ip={address}\n\
              static-auth-secret=an earlier one\n\
              static-auth-secret={secret}\n\
@@ -96,7 +126,7 @@ impl Relay {
 
     /// `HOST:PORT`, as it stands in `stun:` and `turn:` URLs.
     pub fn url(&self) -> String {
-        format!("{}:{PORT}", self.address)
+        format!("{}:{}", self.address, self.port)
     }
 
     /// The file with the secret that the server is to use.
@@ -117,24 +147,19 @@ impl Relay {
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("turnserver.log")).unwrap_or_default()
     }
+}
 
-    /// Sends STUN binding requests (RFC 8489 §5) from the relay's own host until one is answered.
-    fn wait_until_it_answers(&self, host: &Host) -> Result<()> {
-        let relay = self.address;
-        let answered = host.enter(move || {
-            // Not connected, so that a refusal is no error but silence, for as long as the wait is.
-            let socket = UdpSocket::bind((relay, 0))?;
-            socket.set_read_timeout(Some(ANSWER_MAX))?;
-            let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
-            for _ in 0..START_MAX.as_millis() / ANSWER_MAX.as_millis() {
-                socket.send_to(&request, (relay, PORT))?;
-                if socket.recv_from(&mut [0; 512]).is_ok() {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })?;
-        ensure!(answered, "turnserver does not answer\n{}", self.log());
-        Ok(())
+/// Sends STUN binding requests (RFC 8489 §5) from the relay's own host until one is answered.
+fn answers(address: Ipv4Addr, port: u16) -> Result<bool> {
+    // Not connected, so that a refusal is no error but silence, for as long as the wait is.
+    let socket = UdpSocket::bind((address, 0))?;
+    socket.set_read_timeout(Some(ANSWER_MAX))?;
+    let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    for _ in 0..START_MAX.as_millis() / ANSWER_MAX.as_millis() {
+        socket.send_to(&request, (address, port))?;
+        if socket.recv_from(&mut [0; 512]).is_ok() {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }

@@ -69,13 +69,14 @@ impl Server {
         Self::start_at(seat, 0, logging).await
     }
 
+    /// A running server that tells devices of its relay.
+    pub async fn start_with(relay: &Relay, logging: Logging) -> Result<Self> {
+        Self::start_at(Seat { ice: ice(relay), ..Seat::here() }, 0, logging).await
+    }
+
     /// A running server in a public network, for IPv4 and IPv6, which tells devices of its relay.
     pub async fn start_public(internet: &Internet, relay: &Relay, logging: Logging) -> Result<Self> {
-        let url = relay.url();
-        let ice = format!(
-            "[ice]\nstun = [\"stun:{url}\"]\nturn = [\"turn:{url}\"]\nturn_secret_file = \"{}\"\nlifetime_s = 600\n",
-            relay.secret_file().display(),
-        );
+        let ice = ice(relay);
         let place = Place::Host(internet.public().namespace().to_owned());
         let addresses = vec![IpAddr::V4(Internet::SERVER), IpAddr::V6(Internet::SERVER_V6)];
         let listen = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
@@ -174,6 +175,14 @@ impl Server {
     pub fn process(&self) -> Option<&Process> {
         self.process.as_ref()
     }
+}
+
+fn ice(relay: &Relay) -> String {
+    let (url, secret) = (relay.url(), relay.secret_file());
+    let secret = secret.display();
+    format!(
+        "[ice]\nstun = [\"stun:{url}\"]\nturn = [\"turn:{url}\"]\nturn_secret_file = \"{secret}\"\nlifetime_s = 600\n",
+    )
 }
 
 fn configuration(seat: &Seat, port: u16, logging: Logging, folder: &Path) -> String {

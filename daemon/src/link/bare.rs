@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kith_engine::{LinkRole, Negotiation};
+use kith_engine::{Ice, LinkRole, Negotiation};
 use tokio::sync::mpsc;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
@@ -32,6 +32,15 @@ pub struct Words {
     pub from_other: mpsc::Receiver<Negotiation>,
 }
 
+/// Which paths a channel may take.
+#[derive(Clone, Debug, Default)]
+pub struct Way {
+    /// What the signaling server would tell.
+    pub ice: Ice,
+    /// Whether only a relay will do.
+    pub relay_only: bool,
+}
+
 /// An open channel.
 pub struct Bare {
     channel: Arc<dyn DataChannel>,
@@ -45,10 +54,11 @@ impl Bare {
     ///
     /// # Errors
     /// What a link would report as its reason to go down.
-    pub async fn connect(role: LinkRole, address: IpAddr, mut words: Words) -> Result<Self, BareError> {
+    pub async fn connect(role: LinkRole, address: IpAddr, way: &Way, mut words: Words) -> Result<Self, BareError> {
         let (reporter, mut happenings) = callbacks::channel();
+        let servers = Servers::resolve(&way.ice).await;
         let mut connection =
-            Connection::build(&[address], Servers::default(), false, reporter).await.map_err(BareError)?;
+            Connection::build(&[address], servers, way.relay_only, reporter).await.map_err(BareError)?;
         let mut channel = None;
         if role == LinkRole::Offerer {
             channel = Some(connection.open_channel().await.map_err(BareError)?);
@@ -128,8 +138,9 @@ mod tests {
     #[tokio::test]
     async fn two_bare_channels_carry_messages_both_ways() {
         let ((to_answerer, from_offerer), (to_offerer, from_answerer)) = (mpsc::channel(64), mpsc::channel(64));
+        let way = Way::default();
         let side = |role, to_other, from_other| {
-            Bare::connect(role, IpAddr::V4(Ipv4Addr::LOCALHOST), Words { to_other, from_other })
+            Bare::connect(role, IpAddr::V4(Ipv4Addr::LOCALHOST), &way, Words { to_other, from_other })
         };
         let (offerer, answerer) = tokio::try_join!(
             side(LinkRole::Offerer, to_answerer, from_answerer),

@@ -35,12 +35,20 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) async fn start() -> Result<Self> {
-        let server = Server::start(Logging::Active).await?;
-        let location = location(&server);
+        Self::start_at(Server::start(Logging::Active).await?, LinkState::Direct).await
+    }
+
+    /// Two that use nothing but the server's relay.
+    pub(super) async fn start_relayed(server: Server) -> Result<Self> {
+        Self::start_at(server, LinkState::Relayed).await
+    }
+
+    async fn start_at(server: Server, link: LinkState) -> Result<Self> {
+        let location = Location { relay_only: link == LinkState::Relayed, ..location(&server) };
         let alice = Device::start_at("alice", &location).await?;
         let bob = Device::start_at("bob", &location).await?;
         bob.accept(&alice.invite().await?).await?;
-        Self::meet(server, alice, bob).await
+        Self::meet(server, alice, bob, link).await
     }
 
     /// The same two after a change while their daemons do not run.
@@ -51,15 +59,16 @@ impl Pair {
         change(&alice, &bob)?;
         alice.run_again().await?;
         bob.run_again().await?;
-        Self::meet(server, alice, bob).await
+        Self::meet(server, alice, bob, LinkState::Direct).await
     }
 
-    async fn meet(server: Server, alice: Device, bob: Device) -> Result<Self> {
+    async fn meet(server: Server, alice: Device, bob: Device, link: LinkState) -> Result<Self> {
         let mut to_bob = alice.messenger().await?.conversation().await?;
         let at_bob = Arrivals::at(&bob.messenger().await?).await?;
         let first = to_bob.send("are you there?").await?;
         to_bob.wait_until_delivered(&first).await?;
-        ensure!(to_bob.link().await? == LinkState::Direct, "the devices talk over a relay");
+        let found = to_bob.link().await?;
+        ensure!(found == link, "the devices' link is {found:?}, not {link:?}");
         let mut pair = Self { alice, bob, to_bob, at_bob, _server: server };
         pair.at_bob.next().await?;
         Ok(pair)

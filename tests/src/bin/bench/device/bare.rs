@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use kith_engine::LinkRole;
-use kithd::link::bare::{Bare, Words};
+use kithd::link::bare::{Bare, Way, Words};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +25,7 @@ pub(super) const ANSWERERS: &str = "answerers";
 pub(super) struct Lanes {
     offerers: Lane,
     answerers: Lane,
+    way: Way,
 }
 
 /// One thread with its runtime.
@@ -42,8 +43,9 @@ pub(super) struct Channel {
 }
 
 impl Lanes {
-    pub(super) fn start() -> Result<Self> {
-        Ok(Self { offerers: Lane::start("offerers")?, answerers: Lane::start(ANSWERERS)? })
+    /// Lanes of channels that go this way.
+    pub(super) fn start(way: Way) -> Result<Self> {
+        Ok(Self { offerers: Lane::start("offerers")?, answerers: Lane::start(ANSWERERS)?, way })
     }
 
     /// Opens a channel; it is there when each end has had a message of the other.
@@ -52,8 +54,8 @@ impl Lanes {
         let start = Instant::now();
         let near = Words { to_other: to_far, from_other: from_far };
         let far = Words { to_other: to_near, from_other: from_near };
-        let near = self.offerers.handle.spawn(greet(LinkRole::Offerer, near));
-        let far = self.answerers.handle.spawn(greet(LinkRole::Answerer, far));
+        let near = self.offerers.handle.spawn(greet(LinkRole::Offerer, self.way.clone(), near));
+        let far = self.answerers.handle.spawn(greet(LinkRole::Answerer, self.way.clone(), far));
         let ((near, near_at), (far, far_at)) = (near.await??, far.await??);
         Ok(Channel { near, far, took: near_at.max(far_at) - start })
     }
@@ -93,8 +95,8 @@ impl Lanes {
     }
 }
 
-async fn greet(role: LinkRole, words: Words) -> Result<(Arc<Bare>, Instant)> {
-    let channel = Bare::connect(role, IpAddr::V4(Ipv4Addr::LOCALHOST), words).await?;
+async fn greet(role: LinkRole, way: Way, words: Words) -> Result<(Arc<Bare>, Instant)> {
+    let channel = Bare::connect(role, IpAddr::V4(Ipv4Addr::LOCALHOST), &way, words).await?;
     channel.send(vec![SWALLOW].into()).await?;
     channel.receive().await.context("the channel ended")?;
     Ok((Arc::new(channel), Instant::now()))

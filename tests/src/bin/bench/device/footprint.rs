@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kith_system_tests::{Device, Logging, Process, Programs, Server};
+use kithd::link::bare::Way;
 use tokio::time::sleep;
 
 use super::bare::{ANSWERERS, Channel, Lanes};
@@ -132,7 +133,7 @@ impl Yardstick {
 
 /// The life of such a process: it connects, says so, and stays until it is ended.
 pub(crate) async fn yardstick(connections: usize) -> Result<()> {
-    let lanes = Lanes::start()?;
+    let lanes = Lanes::start(Way::default())?;
     let mut channels: Vec<Channel> = Vec::new();
     for _ in 0..connections {
         channels.push(lanes.connect().await?);

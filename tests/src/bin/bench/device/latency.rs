@@ -19,7 +19,8 @@ const BODY_BYTES: usize = 64;
 /// The record that such a message travels in.
 const RECORD_BYTES: usize = 528;
 
-pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes) -> Result<()> {
+/// `way` follows what is measured.
+pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes, way: &str) -> Result<()> {
     report.begin("messages, one at a time")?;
     let (channel, mut disk) = (lanes.answering().await?, Disk::open()?);
     let [mut arrived, mut delivered, mut round_trips, mut syncs] = [(); 4].map(|()| Latencies::default());
@@ -36,7 +37,7 @@ pub(super) async fn measure(report: &mut Report, pair: &mut Pair, lanes: &Lanes)
     for percent in [50, 99] {
         let millis = |latencies: &Latencies| latencies.percentile(percent).as_secs_f64() * 1e3;
         for (what, latencies) in [("the other device's D-Bus", &arrived), ("*delivered*", &delivered)] {
-            let name = format!("message, D-Bus to {what}, p{percent}");
+            let name = format!("message, D-Bus to {what}{way}, p{percent}");
             report.add(
                 Figure::new(name, millis(latencies), Unit::Milliseconds)
                     .beside("bare round trip", millis(&round_trips))

@@ -7,6 +7,7 @@ mod bare;
 mod footprint;
 mod latency;
 mod records;
+mod relayed;
 mod set_up;
 mod throughput;
 
@@ -15,17 +16,19 @@ use anyhow::Result;
 use crate::pair::Pair;
 use crate::report::Report;
 use bare::Lanes;
+use kithd::link::bare::Way;
 
 pub(crate) use footprint::yardstick;
+pub(crate) use relayed::run as run_relayed;
 
 /// Measures everything. What is small and idle comes first, before traffic has made it larger.
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
     records::measure(report)?;
-    let lanes = Lanes::start()?;
+    let lanes = Lanes::start(Way::default())?;
     let mut pair = Pair::start().await?;
     footprint::measure_idle(report, &pair).await?;
-    set_up::measure(report, &pair, &lanes).await?;
-    latency::measure(report, &mut pair, &lanes).await?;
+    set_up::measure(report, &pair, &lanes, &set_up::DIRECT).await?;
+    latency::measure(report, &mut pair, &lanes, "").await?;
     throughput::measure(report, &mut pair, &lanes).await?;
     footprint::measure_after_traffic(report, &pair).await?;
     drop(pair);

@@ -21,34 +21,50 @@ const ROUNDS: usize = 60;
 /// How long the devices may take to see each other come and go.
 const CHANGE_MAX: Duration = Duration::from_secs(30);
 
-pub(super) async fn measure(report: &mut Report, pair: &Pair, lanes: &Lanes) -> Result<()> {
+/// Which connections are set up.
+pub(super) struct Kind {
+    /// What they are called.
+    pub(super) name: &'static str,
+    /// What the devices say of them.
+    pub(super) link: LinkState,
+    /// What half of them are to reach, in milliseconds.
+    pub(super) goals: &'static [f64],
+}
+
+/// On one machine.
+pub(super) const DIRECT: Kind = Kind { name: "loopback", link: LinkState::Direct, goals: &[50.0, 15.0] };
+
+/// The same over a relay.
+pub(super) const RELAYED: Kind = Kind { name: "relay only", link: LinkState::Relayed, goals: &[200.0, 50.0] };
+
+pub(super) async fn measure(report: &mut Report, pair: &Pair, lanes: &Lanes, kind: &Kind) -> Result<()> {
     report.begin("connection set-up")?;
     let mut alice = Observer::of(&pair.alice).await?;
     let mut bob = Observer::of(&pair.bob).await?;
     let (mut kith, mut bare) = (Latencies::default(), Latencies::default());
     for round in 0..ROUNDS {
         let (stays, leaves) = if round % 2 == 0 { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
-        kith.push(come_back(stays, leaves).await?);
+        kith.push(come_back(stays, leaves, kind.link).await?);
         bare.push(lanes.connect().await?.took);
     }
     for percent in [50, 90] {
         let millis = |latencies: &Latencies| latencies.percentile(percent).as_secs_f64() * 1e3;
-        let name = format!("connection set-up, loopback, p{percent}");
+        let name = format!("connection set-up, {}, p{percent}", kind.name);
         let figure = Figure::new(name, millis(&kith), Unit::Milliseconds).beside("bare channel", millis(&bare));
-        report.add(if percent == 50 { figure.aiming_at(&[50.0, 15.0]) } else { figure })?;
+        report.add(if percent == 50 { figure.aiming_at(kind.goals) } else { figure })?;
     }
     Ok(())
 }
 
 /// One device locks its store, which ends its sessions, and unlocks it again.
-async fn come_back(stays: &mut Observer<'_>, leaves: &mut Observer<'_>) -> Result<Duration> {
+async fn come_back(stays: &mut Observer<'_>, leaves: &mut Observer<'_>, link: LinkState) -> Result<Duration> {
     leaves.manager.lock().await?;
     stays.wait_for(Change::Presence(Presence::Offline)).await?;
     leaves.manager.unlock(&leaves.device.secret().text().into()).await?;
     // The server tells the one that stayed first.
     let seen = stays.wait_for(Change::Presence(Presence::Online)).await?;
-    let up = stays.wait_for(Change::Link(LinkState::Direct)).await?;
-    let other_up = leaves.wait_for(Change::Link(LinkState::Direct)).await?;
+    let up = stays.wait_for(Change::Link(link)).await?;
+    let other_up = leaves.wait_for(Change::Link(link)).await?;
     Ok(up.max(other_up).saturating_duration_since(seen))
 }
 
