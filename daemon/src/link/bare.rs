@@ -4,7 +4,7 @@
 //! lies between the two is what the link's task, the engine, the store and the bus cost.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use kith_engine::{Ice, LinkRole, Negotiation};
@@ -44,6 +44,8 @@ pub struct Way {
 /// An open channel.
 pub struct Bare {
     channel: Arc<dyn DataChannel>,
+    /// A message that came before the channel was known to be open.
+    early: Mutex<Option<Bytes>>,
     // Dropping it ends the channel.
     _connection: Connection,
     _happenings: mpsc::Receiver<Happening>,
@@ -74,12 +76,19 @@ impl Bare {
                     Some(Happening::Failed) => return Err(BareError(Failure::NoPath)),
                     Some(Happening::DriverEnded) | None => return Err(BareError(Failure::Broken)),
                 },
-                event = next_event(channel.as_deref()) => match (event, channel.take()) {
-                    (Some(DataChannelEvent::OnOpen), Some(channel)) => {
-                        return Ok(Self { channel, _connection: connection, _happenings: happenings });
-                    }
-                    _ => return Err(BareError(Failure::ClosedByPeer)),
-                },
+                event = next_event(channel.as_deref()) => {
+                    let early = match event {
+                        Some(DataChannelEvent::OnOpen) => None,
+                        // It overtakes the news that the channel is open.
+                        Some(DataChannelEvent::OnMessage(message)) => Some(message.data.freeze()),
+                        Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose | DataChannelEvent::OnError)
+                        | None => return Err(BareError(Failure::ClosedByPeer)),
+                        Some(_) => continue,
+                    };
+                    let Some(channel) = channel.take() else { return Err(BareError(Failure::Broken)) };
+                    let early = Mutex::new(early);
+                    return Ok(Self { channel, early, _connection: connection, _happenings: happenings });
+                }
             }
         }
     }
@@ -94,6 +103,10 @@ impl Bare {
 
     /// The next message; none when the channel has ended.
     pub async fn receive(&self) -> Option<Bytes> {
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if early.is_some() {
+            return early;
+        }
         loop {
             match self.channel.poll().await {
                 Some(DataChannelEvent::OnMessage(message)) => return Some(message.data.freeze()),
