@@ -1,6 +1,7 @@
 //! Real files and the real vault; only the disk is sometimes false.
 
 mod faults;
+mod simulated;
 
 mod attempts;
 mod batches;
@@ -8,6 +9,7 @@ mod check;
 mod cost;
 mod damage;
 mod growth;
+mod import;
 mod long;
 mod opening;
 mod operations;

@@ -1,3 +1,4 @@
 //! Tests that take longer than a few seconds.
 
+mod import;
 mod values;
