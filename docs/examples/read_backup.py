@@ -30,7 +30,7 @@ CHUNK_BYTES = 65_536
 TAG_BYTES = 16
 HEADER_BYTES_MAX = 1_024
 LINE_BYTES_MAX = 131_072
-KINDS = ["identity", "tags", "profile", "contact", "message", "key", "inbox", "cursor"]
+KINDS = ["identity", "tags", "profile", "retention", "contact", "message", "key", "inbox", "cursor"]
 
 
 class Refused(Exception):

@@ -23,6 +23,7 @@ enum Part {
     Identity,
     Tags,
     Profile,
+    Retention,
     Contacts,
     Inbox,
     Cursors,
@@ -66,6 +67,7 @@ impl Check {
             Entry::Identity(identity) => self.enter(Part::Identity) && identity.client_id() == self.client_id,
             Entry::TagKey(_) => self.enter(Part::Tags),
             Entry::Profile(_) => self.enter(Part::Profile),
+            Entry::Retention(_) => self.part == Some(Part::Profile) && self.enter(Part::Retention),
             Entry::Contact(stored) => {
                 let (last_seq, sent_number) = (stored.conversation.last_seq, stored.conversation.sent_number);
                 self.counters = Counters { last_seq, sent_number, seq: 0, number: 0 };

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::error::BackupError;
 use super::hex::Hex;
-use crate::store::Entry;
+use crate::store::{Entry, RetentionChoice};
 
 /// The longest line: a body of 12,288 control characters is 73,728 bytes in JSON, and the rest of
 /// its message a few hundred.
@@ -25,6 +25,7 @@ enum Line {
     Identity(IdentityLine),
     Tags(TagsLine),
     Profile(ProfileLine),
+    Retention(RetentionLine),
     Contact(Box<ContactLine>),
     Message(Box<MessageLine>),
     Key(KeyLine),
@@ -41,7 +42,7 @@ struct Kind {
     optional: bool,
 }
 
-const KINDS: [&str; 8] = ["identity", "tags", "profile", "contact", "message", "key", "inbox", "cursor"];
+const KINDS: [&str; 9] = ["identity", "tags", "profile", "retention", "contact", "message", "key", "inbox", "cursor"];
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,6 +60,21 @@ struct TagsLine {
 #[serde(deny_unknown_fields)]
 struct ProfileLine {
     display_name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetentionLine {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    messages_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bytes_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total_messages_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total_bytes_max: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    days_max: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,6 +177,7 @@ pub(super) fn write(entry: &Entry, out: &mut Vec<u8>) -> Result<(), BackupError>
         Entry::Identity(identity) => Line::Identity(IdentityLine { secret: Hex(*identity.to_secret_bytes()) }),
         Entry::TagKey(key) => Line::Tags(TagsLine { key: Hex(**key) }),
         Entry::Profile(profile) => Line::Profile(ProfileLine { display_name: profile.display_name.clone() }),
+        Entry::Retention(choice) => Line::Retention(retention_line(choice)),
         Entry::Contact(stored) => Line::Contact(Box::new(contact_line(stored))),
         Entry::Message(message) => Line::Message(Box::new(message_line(message))),
         Entry::Key { tag, id } => Line::Key(KeyLine { tag: Hex(*tag), id: Hex(id.0) }),
@@ -203,6 +220,7 @@ fn entry(line: Line) -> Option<Entry> {
             // A restored device gets a new one.
             incarnation: Incarnation([0; 16]),
         }),
+        Line::Retention(line) => Entry::Retention(retention(&line)),
         Line::Contact(line) => Entry::Contact(Box::new(contact(*line)?)),
         Line::Message(line) => Entry::Message(message(*line)?),
         Line::Key(line) => Entry::Key { tag: line.tag.0, id: MessageId(line.id.0) },
@@ -212,6 +230,16 @@ fn entry(line: Line) -> Option<Entry> {
         }
         Line::Cursor(line) => Entry::Cursor { tag: line.tag.0, place: line.place },
     })
+}
+
+fn retention_line(choice: &RetentionChoice) -> RetentionLine {
+    let RetentionChoice { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max } = *choice;
+    RetentionLine { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max }
+}
+
+fn retention(line: &RetentionLine) -> RetentionChoice {
+    let RetentionLine { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max } = *line;
+    RetentionChoice { messages_max, bytes_max, total_messages_max, total_bytes_max, days_max }
 }
 
 fn contact_line(stored: &StoredContact) -> ContactLine {

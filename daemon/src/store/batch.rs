@@ -12,7 +12,7 @@ use super::{
     retention::RetentionChoice,
     rows::{Readable, Rows, Walk},
     table::{self, Definition, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, Table},
-    tally::Tally,
+    tally::{self, Tally},
     value::{self, CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, Stored},
 };
 
@@ -169,6 +169,13 @@ impl<'a> Batch<'a> {
     /// Writes how much history somebody wants to be kept.
     pub(super) fn put_choice(&mut self, choice: &RetentionChoice) -> Result<(), Fault> {
         self.put(&RETENTION_KEY, choice)
+    }
+
+    /// Counts what a conversation's history takes, where all of it has been written.
+    pub(super) fn put_history(&mut self, peer: &ClientId) -> Result<(), Fault> {
+        let number = self.number((*peer).into())?;
+        let history = tally::counted(self.tx, number)?;
+        self.put(&table::history_key(number), &history)
     }
 
     /// The message that an idempotency key stands for, before the operation that follows `before`.

@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 use super::{
     fault::Fault,
     reader::{ReadError, Reader},
+    retention::RetentionChoice,
     rows::{Rows, Walk},
     state,
-    table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, Table},
+    table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, RETENTION_KEY, Table},
     value::{self, CursorRow, IdRow, InboxRow, KeyRow},
 };
 
@@ -35,6 +36,8 @@ pub enum Entry {
     TagKey(Zeroizing<[u8; 32]>),
     /// The own settings.
     Profile(ProfileRecord),
+    /// How much history somebody wants to be kept.
+    Retention(RetentionChoice),
     /// A contact and its counters.
     Contact(Box<StoredContact>),
     /// A message of the latest contact.
@@ -70,6 +73,7 @@ impl fmt::Debug for Entry {
             Self::Identity(_) => "Identity(..)",
             Self::TagKey(_) => "TagKey(..)",
             Self::Profile(_) => "Profile(..)",
+            Self::Retention(_) => "Retention(..)",
             Self::Contact(_) => "Contact(..)",
             Self::Message(_) => "Message(..)",
             Self::Key { .. } => "Key(..)",
@@ -102,14 +106,16 @@ impl Reader {
     /// [`ReadError::Locked`] after [`Reader::revoke`]; a damaged row ends the copy, and so does an
     /// error of the taker.
     pub fn copy<E: From<ReadError>>(&self, give: &mut dyn FnMut(Entry) -> Result<(), E>) -> Result<(), E> {
-        let (identity, profile) = self.page(|tx, keys| {
+        let ((identity, profile), choice) = self.page(|tx, keys| {
             let identity: Option<Identity> = tx.get(keys, &IDENTITY_KEY)?;
             let profile: Option<ProfileRecord> = tx.get(keys, &PROFILE_KEY)?;
-            identity.zip(profile).ok_or(Fault::Missing(Table::Own))
+            let choice: Option<RetentionChoice> = tx.get(keys, &RETENTION_KEY)?;
+            Ok((identity.zip(profile).ok_or(Fault::Missing(Table::Own))?, choice))
         })?;
         give(Entry::Identity(Box::new(identity)))?;
         give(Entry::TagKey(self.tag_key()?))?;
         give(Entry::Profile(profile))?;
+        choice.map_or(Ok(()), |choice| give(Entry::Retention(choice)))?;
         let mut last_seqs = BTreeMap::new();
         let mut after = 0;
         while let Some((number, contact)) = self.page(|tx, keys| contact_after(tx, keys, after))? {

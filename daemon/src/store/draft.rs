@@ -77,7 +77,7 @@ pub struct Draft {
     database: Database,
     tx: Option<WriteTransaction>,
     entries: u32,
-    contact: Option<ClientId>,
+    contacts: Vec<ClientId>,
     inbox_place: u64,
 }
 
@@ -125,7 +125,7 @@ impl Draft {
         let disk = Disk::import_of(folder);
         write_new(&disk, &custody, &head.identity, &profile)?;
         let (sealer, database) = (Sealer::new(custody.table_keys()), disk.open()?);
-        Ok(Self { file, custody, sealer, database, tx: None, entries: 0, contact: None, inbox_place: 0 })
+        Ok(Self { file, custody, sealer, database, tx: None, entries: 0, contacts: Vec::new(), inbox_place: 0 })
     }
 
     /// Adds the next entry after those of the head.
@@ -134,15 +134,12 @@ impl Draft {
     ///
     /// An entry that does not fit to what is there, or no space.
     pub fn put(&mut self, entry: &Entry) -> Result<(), DraftError> {
-        let tx = match self.tx.take() {
-            Some(tx) => tx,
-            None if !Disk::import_of(&self.file.folder).has_room() => return Err(CreateError::Full.into()),
-            None => group::prepare(self.database.begin_write().map_err(Fault::from)?)?,
-        };
+        let tx = self.transaction()?;
         let mut rows = Batch::new(&tx, &mut self.sealer);
         match entry {
+            Entry::Retention(choice) => rows.put_choice(choice)?,
             Entry::Contact(contact) => {
-                self.contact = Some(contact.contact.client_id());
+                self.contacts.push(contact.contact.client_id());
                 put_contact(&mut rows, contact)?;
             }
             Entry::Inbox { place, peer, seq } => {
@@ -151,7 +148,7 @@ impl Draft {
             }
             // Places beyond the last go to messages that are still to come.
             Entry::Cursor { tag, place } => rows.put_cursor_at(*tag, (*place).min(self.inbox_place))?,
-            entry => put_of_contact(&mut rows, self.contact, entry)?,
+            entry => put_of_contact(&mut rows, self.contacts.last(), entry)?,
         }
         self.entries += 1;
         if self.entries >= BATCH_ENTRIES_MAX {
@@ -169,12 +166,24 @@ impl Draft {
     ///
     /// As [`Draft::put`].
     pub fn complete(mut self) -> Result<CompleteDraft, DraftError> {
-        if let Some(tx) = self.tx.take() {
-            tx.commit().map_err(Fault::from)?;
+        let tx = self.transaction()?;
+        let mut rows = Batch::new(&tx, &mut self.sealer);
+        for peer in &self.contacts {
+            rows.put_history(peer)?;
         }
+        tx.commit().map_err(Fault::from)?;
         self.database.close().map_err(Fault::from)?;
         self.file.folder.files().sync(IMPORT_FILE).map_err(CreateError::from)?;
         Ok(CompleteDraft { file: self.file, custody: self.custody })
+    }
+
+    /// The open transaction, or a new one.
+    fn transaction(&mut self) -> Result<WriteTransaction, DraftError> {
+        match self.tx.take() {
+            Some(tx) => Ok(tx),
+            None if !Disk::import_of(&self.file.folder).has_room() => Err(CreateError::Full.into()),
+            None => Ok(group::prepare(self.database.begin_write().map_err(Fault::from)?)?),
+        }
     }
 }
 
@@ -208,8 +217,8 @@ pub(super) fn discard(folder: &Folder) {
     let _ = folder.files().remove(IMPORT_FILE);
 }
 
-fn put_of_contact(rows: &mut Batch<'_>, contact: Option<ClientId>, entry: &Entry) -> Result<(), DraftError> {
-    let peer = contact.ok_or(DraftError::Unfit("an entry comes before its contact"))?;
+fn put_of_contact(rows: &mut Batch<'_>, contact: Option<&ClientId>, entry: &Entry) -> Result<(), DraftError> {
+    let peer = *contact.ok_or(DraftError::Unfit("an entry comes before its contact"))?;
     match entry {
         Entry::Message(message) => {
             if rows.check(&[Op::ClaimId { conversation: peer.into(), peer, id: message.id }])?.is_err() {

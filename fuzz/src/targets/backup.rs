@@ -50,6 +50,7 @@ fn seeds() -> Vec<Vec<u8>> {
         format!(r#"{{"kind":"identity","secret":"{secret}"}}"#),
         format!(r#"{{"kind":"tags","key":"{}"}}"#, "33".repeat(32)),
         r#"{"kind":"profile","display_name":"Anna"}"#.to_owned(),
+        r#"{"kind":"retention","messages_max":0,"days_max":30}"#.to_owned(),
         format!(
             r#"{{"kind":"contact","card":"{card}","name":"Bert","state":"paired","major_min":1,"paired_ms":1,"seen_ms":0,"incarnation":"{incarnation}","last_seq":3,"read_seq":2,"unread":1,"sent_number":1,"missing":0,"verified":true,"blocked":false,"marks":[{{"incarnation":"{incarnation}","number":7}}]}}"#
         ),

@@ -41,7 +41,7 @@ pub(super) fn messages(reader: &Reader, peer: ClientId) -> Vec<MessageRecord> {
 pub(super) fn incoming(peer: ClientId, seq: u64, body: &[u8]) -> Vec<Op> {
     let conversation = ConversationRecord { last_seq: seq, unread: seq, ..ConversationRecord::default() };
     let mut ops = receiving(peer, &message(seq, Direction::Incoming, body), seq);
-    ops.push(Op::PutConversation(peer, conversation));
+    ops.push(Op::PutConversation(peer.into(), conversation));
     ops
 }
 
