@@ -52,11 +52,11 @@ impl Pair {
     }
 
     /// The same two after a change while their daemons do not run.
-    pub(super) async fn restarted(self, change: impl FnOnce(&Device, &Device) -> Result<()>) -> Result<Self> {
+    pub(super) async fn restarted(self, change: impl AsyncFnOnce(&Device, &Device) -> Result<()>) -> Result<Self> {
         let Self { mut alice, mut bob, _server: server, .. } = self;
         alice.stop()?;
         bob.stop()?;
-        change(&alice, &bob)?;
+        change(&alice, &bob).await?;
         alice.run_again().await?;
         bob.run_again().await?;
         Self::meet(server, alice, bob, LinkState::Direct).await

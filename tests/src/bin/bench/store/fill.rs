@@ -26,13 +26,12 @@ pub(super) fn closed(device: &Device) -> Result<(Folder, LockedStore)> {
 }
 
 /// Lets a device have received messages from its only contact until its history has so many.
-pub(super) fn up_to(device: &Device, messages: u64) -> Result<()> {
+pub(super) async fn up_to(device: &Device, messages: u64) -> Result<()> {
     let (_folder, store) = closed(device)?;
     let (_, state, mut writer, _) = store.unlock(device.secret().text().as_bytes())?.into_parts();
     let contact = state.contacts.first().context("a contact")?;
     let peer = contact.contact.client_id();
     let (mut conversation, mut inbox_seq) = (contact.conversation.clone(), state.inbox_seq);
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     while conversation.last_seq < messages {
         let mut ops = Vec::new();
         let last = messages.min(conversation.last_seq + COMMIT_MESSAGES);
@@ -49,7 +48,7 @@ pub(super) fn up_to(device: &Device, messages: u64) -> Result<()> {
         }
         ops.push(Op::PutConversation(peer.into(), conversation.clone()));
         writer.submit(Commit { id: CommitId(conversation.last_seq), ops })?;
-        runtime.block_on(writer.completed()).context("the store was closed")?.1?;
+        writer.completed().await.context("the store was closed")?.1?;
     }
     writer.close();
     Ok(())

@@ -44,7 +44,7 @@ struct Sample {
 pub(crate) async fn run(report: &mut Report) -> Result<()> {
     let mut pair = Pair::start().await?;
     // Like the others it has just been started, and has listed a page.
-    pair = pair.restarted(|_, _| Ok(())).await?;
+    pair = pair.restarted(async |_, _| Ok(())).await?;
     list(&pair).await?;
     let empty_megabytes = resident_megabytes(&pair).await?;
     let mut samples = Vec::new();
@@ -62,9 +62,9 @@ impl Sample {
     async fn take(pair: Pair, messages: u64) -> Result<(Self, Pair)> {
         let mut closed = None;
         let mut pair = pair
-            .restarted(|alice, bob| {
-                fill::up_to(alice, messages)?;
-                fill::up_to(bob, messages)?;
+            .restarted(async |alice, bob| {
+                fill::up_to(alice, messages).await?;
+                fill::up_to(bob, messages).await?;
                 closed = Some(opening::of_closed(alice)?);
                 Ok(())
             })
