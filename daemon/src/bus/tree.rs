@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kith_crypto::identity::ClientId;
 use kith_dbus as dbus;
 use kith_engine::{ConversationId, Event, MessageState, PairingId, PairingView, PeerView, RoomId, RoomView};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, watch};
 use tracing::debug;
 use zbus::fdo::{ObjectManager, Properties};
@@ -132,9 +132,8 @@ impl Tree {
         loop {
             match self.next().await {
                 Next::Status => self.build().await,
-                // What an event tells about a locked store is no longer true.
-                Next::Event(event) if self.status.borrow().state == DaemonState::Ready => self.show(&event).await,
-                Next::Event(_) | Next::Settled => {}
+                Next::Event(event) => self.show_waiting(event).await,
+                Next::Settled => {}
                 Next::Lagged => self.catch_up().await,
                 Next::Retention if self.manager.borrow().is_ready() => {
                     let retention = map::retention(&self.retention.borrow_and_update());
@@ -222,6 +221,32 @@ impl Tree {
             self.show(event).await;
         }
         true
+    }
+
+    /// Shows an event and those that wait behind it. Of a conversation that many of them are about only the last
+    /// view is shown: under load that is one signal for all the messages of a transaction of the store.
+    async fn show_waiting(&mut self, first: Arc<Event>) {
+        let mut events = vec![first];
+        let is_lagging = loop {
+            match self.events.try_recv() {
+                Ok(event) => events.push(event),
+                Err(TryRecvError::Lagged(_)) => break true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break false,
+            }
+        };
+        let is_shown = |conversation| match conversation {
+            ConversationId::Direct(peer) => self.peers.contains_key(&peer),
+            ConversationId::Room(room) => self.rooms.contains_key(&room),
+        };
+        for event in view::latest(events, is_shown) {
+            // What an event tells about a locked store is no longer true.
+            if self.status.borrow().state == DaemonState::Ready {
+                self.show(&event).await;
+            }
+        }
+        if is_lagging {
+            self.catch_up().await;
+        }
     }
 
     async fn show(&mut self, event: &Event) {

@@ -1,9 +1,10 @@
-//! What properties show, and which of them differ between two views.
+//! What properties show, which views are worth showing, and in what two of them differ.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use kith_dbus as dbus;
-use kith_engine::{PairingState, PairingView, PeerView, RoomView};
+use kith_engine::{ConversationId, Event, PairingState, PairingView, PeerView, RoomView};
 use zbus::{OwnedObjectPath, Variant};
 
 use super::error::refusal;
@@ -223,6 +224,22 @@ fn retention_variant(retention: &dbus::Retention) -> Variant<'static> {
         ("days_max", Variant::from(days_max)),
     ]);
     Variant::from(map)
+}
+
+/// Events without the views that a later one replaces; the first of an object that is not shown yet puts it up.
+pub(super) fn latest(events: Vec<Arc<Event>>, is_shown: impl Fn(ConversationId) -> bool) -> Vec<Arc<Event>> {
+    let mut later = BTreeSet::new();
+    let is_latest = |event: &Arc<Event>| {
+        let conversation = match &**event {
+            Event::Peer(view) => view.peer.into(),
+            Event::Room(view) => view.room.into(),
+            _ => return true,
+        };
+        later.insert(conversation) || !is_shown(conversation)
+    };
+    let mut kept: Vec<_> = events.into_iter().rev().filter(is_latest).collect();
+    kept.reverse();
+    kept
 }
 
 #[cfg(test)]
