@@ -1,5 +1,7 @@
 //! The operations of commits, carried out in one write transaction.
 
+use std::collections::BTreeMap;
+
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
     CommitError, ContactRecord, ConversationId, Direction, MessageId, MessageRecord, MessageState, Op, ProfileRecord,
@@ -48,13 +50,15 @@ impl Witness {
 pub(super) struct Batch<'a> {
     tx: &'a WriteTransaction,
     sealer: &'a mut Sealer,
+    /// Numbers that were looked up: the commits of one transaction are about a few conversations.
+    numbers: BTreeMap<ConversationId, u32>,
     witness: Option<Witness>,
     tally: Tally,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(tx: &'a WriteTransaction, sealer: &'a mut Sealer) -> Self {
-        Self { tx, sealer, witness: None, tally: Tally::default() }
+        Self { tx, sealer, numbers: BTreeMap::new(), witness: None, tally: Tally::default() }
     }
 
     /// Counts what the histories take now, and gives the last row that was changed; `None` if nothing was.
@@ -71,7 +75,7 @@ impl<'a> Batch<'a> {
     /// # Errors
     ///
     /// The outer error is a fault of the store, the inner one the refusal.
-    pub(super) fn check(&self, ops: &[Op]) -> Result<Result<(), CommitError>, Fault> {
+    pub(super) fn check(&mut self, ops: &[Op]) -> Result<Result<(), CommitError>, Fault> {
         for (at, op) in ops.iter().enumerate() {
             let before = &ops[..at];
             let refusal = match op {
@@ -179,7 +183,12 @@ impl<'a> Batch<'a> {
     }
 
     /// The message that an idempotency key stands for, before the operation that follows `before`.
-    fn known_key(&self, before: &[Op], conversation: ConversationId, key: &str) -> Result<Option<MessageId>, Fault> {
+    fn known_key(
+        &mut self,
+        before: &[Op],
+        conversation: ConversationId,
+        key: &str,
+    ) -> Result<Option<MessageId>, Fault> {
         let claimed = before.iter().find_map(|op| match op {
             Op::ClaimKey { conversation: other, key: claimed, id } if *other == conversation && claimed == key => {
                 Some(*id)
@@ -189,7 +198,7 @@ impl<'a> Batch<'a> {
         if claimed.is_some() || removes(before, conversation) {
             return Ok(claimed);
         }
-        match self.tx.number_of(self.keys(), conversation)? {
+        match self.number_if_known(conversation)? {
             Some(number) => {
                 let row_key = table::tag_key(number, self.tag(Table::Keys, key.as_bytes()));
                 Ok(self.tx.get::<KeyRow>(self.keys(), &row_key)?.map(|row| row.0))
@@ -200,7 +209,7 @@ impl<'a> Batch<'a> {
 
     /// Whether a message of this peer has this id, before the operation that follows `before`.
     fn knows_id(
-        &self,
+        &mut self,
         before: &[Op],
         conversation: ConversationId,
         peer: &ClientId,
@@ -219,7 +228,7 @@ impl<'a> Batch<'a> {
         if claimed || removes(before, conversation) {
             return Ok(claimed);
         }
-        match self.tx.number_of(self.keys(), conversation)? {
+        match self.number_if_known(conversation)? {
             Some(number) => {
                 let tag = self.tag(Table::Ids, &table::id_secret(id, writer));
                 let row_key = table::tag_key(number, tag);
@@ -242,7 +251,7 @@ impl<'a> Batch<'a> {
 
     /// The number of a conversation, which may be a new one.
     fn number_or_next(&mut self, conversation: ConversationId, name: &[u8]) -> Result<u32, Fault> {
-        if let Some(number) = self.tx.number_of(self.keys(), conversation)? {
+        if let Some(number) = self.number_if_known(conversation)? {
             return Ok(number);
         }
         let next = self.tx.get::<NextConversation>(self.keys(), &NEXT_CONVERSATION_KEY)?;
@@ -258,7 +267,8 @@ impl<'a> Batch<'a> {
     /// its conversation number is never used again. The database works through the rows one page
     /// at a time. Removing it twice is fine.
     fn remove_conversation(&mut self, conversation: ConversationId, name: &[u8]) -> Result<(), Fault> {
-        let Some(number) = self.tx.number_of(self.keys(), conversation)? else { return Ok(()) };
+        let Some(number) = self.number_if_known(conversation)? else { return Ok(()) };
+        self.numbers.remove(&conversation);
         let first = number.to_be_bytes();
         let after = number.checked_add(1).ok_or(Fault::Exhausted)?.to_be_bytes();
         for table in Table::OF_CONVERSATION {
@@ -300,7 +310,7 @@ impl<'a> Batch<'a> {
         self.put(&table::tag_key(number, tag), &IdRow(message.seq))
     }
 
-    fn outbox_key(&self, conversation: ConversationId, peer: &ClientId, place: u64) -> Result<Vec<u8>, Fault> {
+    fn outbox_key(&mut self, conversation: ConversationId, peer: &ClientId, place: u64) -> Result<Vec<u8>, Fault> {
         let number = self.number(conversation)?;
         Ok(match conversation {
             ConversationId::Direct(_) => table::place_key(number, place).to_vec(),
@@ -362,8 +372,19 @@ impl<'a> Batch<'a> {
         self.keys().of(table).row_tag(secret)
     }
 
-    fn number(&self, conversation: ConversationId) -> Result<u32, Fault> {
-        self.tx.number_of(self.keys(), conversation)?.ok_or(Fault::NoSuchPeer)
+    fn number(&mut self, conversation: ConversationId) -> Result<u32, Fault> {
+        self.number_if_known(conversation)?.ok_or(Fault::NoSuchPeer)
+    }
+
+    fn number_if_known(&mut self, conversation: ConversationId) -> Result<Option<u32>, Fault> {
+        if let Some(number) = self.numbers.get(&conversation) {
+            return Ok(Some(*number));
+        }
+        let number = self.tx.number_of(self.keys(), conversation)?;
+        if let Some(number) = number {
+            self.numbers.insert(conversation, number);
+        }
+        Ok(number)
     }
 
     fn put<S: Stored>(&mut self, row_key: &[u8], record: &S) -> Result<(), Fault> {
