@@ -246,6 +246,7 @@ pub struct MessageRecord {
     /// Seconds after which it disappears.
     pub ttl_s: Option<u32>,
     /// At most 12,288 bytes.
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
 }
 

@@ -2,6 +2,7 @@
 
 use kith_dbus::{MessageState, Refusal, Row, SendOptions};
 use kith_engine::{ConversationId, NewMessage, PeerView, Reply, Request, RoomView};
+use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 use zbus::interface;
 use zbus::object_server::SignalEmitter;
@@ -37,11 +38,11 @@ impl Conversation {
 #[interface(name = "org.kith.Messenger1.Conversation1", introspection_docs = false)]
 impl Conversation {
     #[zbus(out_args("id"))]
-    async fn send(&self, content_type: String, body: Vec<u8>, options: SendOptions) -> Result<String, Refusal> {
+    async fn send(&self, content_type: String, body: ByteBuf, options: SendOptions) -> Result<String, Refusal> {
         let conversation = self.conversation;
         let reply_to = options.reply_to.as_deref().map(map::parse_message_id).transpose().map_err(refusal)?;
         let SendOptions { reply_to: _, ttl_s, idempotency_key } = options;
-        let message = NewMessage { content_type, body, reply_to, ttl_s, idempotency_key };
+        let message = NewMessage { content_type, body: body.into_vec(), reply_to, ttl_s, idempotency_key };
         match self.handle.request(Request::Send { conversation, message }).await.map_err(refusal)? {
             Reply::Message(id) => Ok(map::message_id(id)),
             Reply::Done | Reply::Pairing(_) | Reply::Room(_) | Reply::SafetyNumber(_) => Err(mismatched()),
