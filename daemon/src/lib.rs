@@ -12,6 +12,7 @@ pub mod config;
 pub mod credential;
 pub mod handle;
 pub mod link;
+pub mod plain;
 pub mod run;
 pub mod signaling;
 pub mod store;

@@ -32,6 +32,10 @@ pub enum TaskKind {
     Import,
     /// Checks every value of the store.
     Check,
+    /// Rewrites the store under a new data key.
+    Rotation,
+    /// Seals what lies in clear in the store.
+    Sealing,
 }
 
 /// A task, as it is shown.

@@ -195,6 +195,10 @@ value! {
         Import = 2 "import",
         /// Checks every value of the store.
         Check = 3 "check",
+        /// Rewrites the store under a new data key.
+        Rotation = 4 "rotation",
+        /// Seals what lies in clear in the store.
+        Sealing = 5 "sealing",
     }
 }
 

@@ -95,6 +95,8 @@ pub(super) fn task_kind(kind: TaskKind) -> dbus::TaskKind {
         TaskKind::Export => dbus::TaskKind::Export,
         TaskKind::Import => dbus::TaskKind::Import,
         TaskKind::Check => dbus::TaskKind::Check,
+        TaskKind::Rotation => dbus::TaskKind::Rotation,
+        TaskKind::Sealing => dbus::TaskKind::Sealing,
     }
 }
 

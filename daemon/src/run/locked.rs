@@ -15,7 +15,7 @@ use super::secret::judged;
 use super::{Next, Start, entropy, stopped, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, Desk};
-use crate::store::{self, Attempts, Folder, Found, LockedStore, Store, UnlockError};
+use crate::store::{self, Attempts, Folder, Found, LockedStore, PlainStore, Store, UnlockError};
 use crate::task::{Task, TaskKind, Tasks};
 
 /// What the folder holds after the work, and what came of it.
@@ -126,6 +126,12 @@ impl Locked<'_> {
             (Some(Found::Empty), Some(name)) => {
                 self.begin(AskedBy::Credential, move || set_up(&folder, &start.secret, &name));
             }
+            (Some(Found::Plain(store)), name) => {
+                self.begin(AskedBy::Credential, move || {
+                    let result = adopted(&store, &start.secret, &name.unwrap_or_default());
+                    (Found::Plain(store), result.map(opened))
+                });
+            }
             (Some(Found::Locked(store)), _) => {
                 self.begin(AskedBy::Credential, move || {
                     let result = open(&store, &start.secret);
@@ -141,13 +147,19 @@ impl Locked<'_> {
 
     fn answer(&mut self, call: Call, tasks: &Tasks) {
         let refusal = match self.found {
-            Some(Found::Empty) => CallError::NotSetUp,
+            Some(Found::Empty | Found::Plain(_)) => CallError::NotSetUp,
             Some(Found::Locked(_)) | None => CallError::Locked,
         };
         match (call, self.found.take()) {
             (Call::SetUp { secret, display_name, done }, Some(Found::Empty)) => {
                 let folder = self.folder.clone();
                 self.begin(AskedBy::Caller(done), move || set_up(&folder, &secret, &display_name));
+            }
+            (Call::SetUp { secret, display_name, done }, Some(Found::Plain(store))) => {
+                self.begin(AskedBy::Caller(done), move || {
+                    let result = adopted(&store, &secret, &display_name);
+                    (Found::Plain(store), result.map(opened))
+                });
             }
             (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
                 let attempts = self.attempts.clone();
@@ -208,12 +220,24 @@ fn set_up(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Wo
 }
 
 fn made(folder: &Folder, secret: &Zeroizing<String>, display_name: &str) -> Result<Store, CallError> {
-    if secret.trim_end_matches('\n').is_empty() {
-        return Err(RequestError::InvalidArgument("the secret is empty").into());
-    }
+    not_empty(secret)?;
     let display_name = checked_name(display_name)?;
     let identity = Identity::generate(&mut entropy());
     store::create(folder, secret.as_bytes(), identity, display_name).map_err(CallError::from)
+}
+
+/// Puts a store that lies in clear under its first secret. Without a display name it keeps its own.
+fn adopted(store: &PlainStore, secret: &Zeroizing<String>, display_name: &str) -> Result<Store, CallError> {
+    not_empty(secret)?;
+    let display_name = if display_name.is_empty() { None } else { Some(checked_name(display_name)?) };
+    store.set_up(secret.as_bytes(), display_name).map_err(CallError::from)
+}
+
+fn not_empty(secret: &Zeroizing<String>) -> Result<(), RequestError> {
+    if secret.trim_end_matches('\n').is_empty() {
+        return Err(RequestError::InvalidArgument("the secret is empty"));
+    }
+    Ok(())
 }
 
 /// Makes the device that a backup holds.

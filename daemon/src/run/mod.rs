@@ -159,6 +159,7 @@ fn verified(keyholder: &Keyholder, secret: &Zeroizing<String>) -> Result<(), Cal
 fn status(found: &Found) -> Status {
     match found {
         Found::Empty => Status { state: DaemonState::NeedsSetUp, client_id: None },
+        Found::Plain(store) => Status { state: DaemonState::NeedsSetUp, client_id: Some(store.client_id()) },
         Found::Locked(store) => Status { state: DaemonState::Locked, client_id: Some(store.client_id()) },
     }
 }

@@ -95,6 +95,7 @@ pub(super) async fn run(
     stop: &mut watch::Receiver<bool>,
 ) -> Next {
     let (identity, stored, writer, reader) = opened.store.into_parts();
+    show_sealing(&writer, desk);
     let client_id = identity.client_id();
     let (server, signals) = connect(settings, &identity);
     let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
@@ -203,6 +204,17 @@ async fn wipe(folder: &Folder, client_id: ClientId, desk: &Desk, done: Done) -> 
     // The caller may have gone.
     let _ = done.send(result);
     next
+}
+
+/// Shows how far the sealing of what lies in clear has come, if there is any. Where other long work
+/// is under way it goes on unseen; the journal has its beginning and its end.
+fn show_sealing(writer: &Writer, desk: &Desk) {
+    let keyholder = writer.keyholder();
+    if keyholder.is_sealing()
+        && let Ok(task) = desk.tasks.begin(TaskKind::Sealing)
+    {
+        keyholder.show_sealing(task);
+    }
 }
 
 fn connect(

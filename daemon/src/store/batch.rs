@@ -10,12 +10,19 @@ use kith_engine::{
 use redb::WriteTransaction;
 
 use super::{
+    custody::Custody,
     fault::Fault,
     retention::RetentionChoice,
     rows::{Readable, Rows, Walk},
-    table::{self, Definition, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, Table},
+    table::{
+        self, Definition, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY,
+        SEALS_KEY, Table,
+    },
     tally::{self, Tally},
-    value::{self, CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, Stored},
+    value::{
+        self, CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, SealsRow,
+        Stored,
+    },
 };
 
 /// The first conversation number.
@@ -46,27 +53,72 @@ impl Witness {
     }
 }
 
-/// A write transaction with the keys to fill it.
+/// Rows that a transaction has changed.
+pub(super) enum Touched {
+    /// This one was written or removed.
+    Row(Table, Vec<u8>),
+    /// All that begin with a conversation's number were removed: from here, to before here.
+    Conversation([u8; 4], [u8; 4]),
+}
+
+/// What a transaction has changed.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// The last change; `None` if there was none.
+    pub(super) witness: Option<Witness>,
+    pub(super) touched: Vec<Touched>,
+    /// What it says of the count of seals.
+    pub(super) reserved: Option<SealsRow>,
+}
+
+/// A write transaction with the keys to fill it. Whatever changes a row goes through here, so that
+/// a copy of the store can follow.
 pub(super) struct Batch<'a> {
     tx: &'a WriteTransaction,
     sealer: &'a mut Sealer,
     /// Numbers that were looked up: the commits of one transaction are about a few conversations.
     numbers: BTreeMap<ConversationId, u32>,
-    witness: Option<Witness>,
+    changes: Changes,
     tally: Tally,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(tx: &'a WriteTransaction, sealer: &'a mut Sealer) -> Self {
-        Self { tx, sealer, numbers: BTreeMap::new(), witness: None, tally: Tally::default() }
+        Self { tx, sealer, numbers: BTreeMap::new(), changes: Changes::default(), tally: Tally::default() }
     }
 
-    /// Counts what the histories take now, and gives the last row that was changed; `None` if nothing was.
-    pub(super) fn into_witness(mut self) -> Result<Option<Witness>, Fault> {
+    /// Counts what the histories take now, reserves seals if that is due, and gives what was changed.
+    pub(super) fn into_changes(mut self) -> Result<Changes, Fault> {
         for (number, history) in self.tally.rows(self.tx, self.keys())? {
             self.put(&table::history_key(number), &history)?;
         }
-        Ok(self.witness)
+        if self.changes.witness.is_some() {
+            self.changes.reserved = self.reserve_seals()?;
+        }
+        Ok(self.changes)
+    }
+
+    /// Reserves seals if that is due; the sealer has to be told when they are on disk.
+    pub(super) fn reserve_seals(&mut self) -> Result<Option<SealsRow>, Fault> {
+        let due = self.sealer.seals().due();
+        if let Some(row) = &due {
+            self.put(&SEALS_KEY, row)?;
+        }
+        Ok(due)
+    }
+
+    /// Writes the clear header.
+    pub(super) fn put_header(&mut self, custody: &Custody) -> Result<(), Fault> {
+        let header = custody.header().encode();
+        self.tx.open_table(HEADER)?.insert(HEADER_KEY, header.as_slice())?;
+        self.changes.witness = Some(Witness::new(HEADER, HEADER_KEY, Some(&header)));
+        Ok(())
+    }
+
+    /// Seals what a value holds, and writes it in its place.
+    pub(super) fn put_sealable(&mut self, table: Table, row_key: &[u8], sealable: &[u8]) -> Result<(), Fault> {
+        let sealed = self.sealer.seal_again(table, row_key, sealable)?;
+        write(self.tx, &mut self.changes, &mut self.tally, (table, row_key), sealed)
     }
 
     /// Checks a commit's claims against all that is in the transaction so far, and against each
@@ -275,6 +327,7 @@ impl<'a> Batch<'a> {
             self.tx.open_table(table.definition())?.retain_in::<&[u8], _>(&first[..]..&after[..], |_, _| false)?;
         }
         self.tally.forget(number);
+        self.changes.touched.push(Touched::Conversation(first, after));
         let row_key = self.tag(Table::Peers, name);
         self.remove(Table::Peers, &row_key)
     }
@@ -389,20 +442,32 @@ impl<'a> Batch<'a> {
 
     fn put<S: Stored>(&mut self, row_key: &[u8], record: &S) -> Result<(), Fault> {
         let sealed = self.sealer.seal(row_key, record)?;
-        let old = self.tx.open_table(S::TABLE.definition())?.insert(row_key, sealed)?.map(|old| old.value().len());
-        self.tally.note(S::TABLE, row_key, old, Some(sealed.len()));
-        self.witness = Some(Witness::new(S::TABLE.definition(), row_key, Some(sealed)));
-        Ok(())
+        write(self.tx, &mut self.changes, &mut self.tally, (S::TABLE, row_key), sealed)
     }
 
     pub(super) fn remove(&mut self, table: Table, row_key: &[u8]) -> Result<(), Fault> {
         let old = self.tx.open_table(table.definition())?.remove(row_key)?.map(|old| old.value().len());
         if old.is_some() {
             self.tally.note(table, row_key, old, None);
-            self.witness = Some(Witness::new(table.definition(), row_key, None));
+            self.changes.witness = Some(Witness::new(table.definition(), row_key, None));
+            self.changes.touched.push(Touched::Row(table, row_key.to_vec()));
         }
         Ok(())
     }
+}
+
+fn write(
+    tx: &WriteTransaction,
+    changes: &mut Changes,
+    tally: &mut Tally,
+    (table, row_key): (Table, &[u8]),
+    sealed: &[u8],
+) -> Result<(), Fault> {
+    let old = tx.open_table(table.definition())?.insert(row_key, sealed)?.map(|old| old.value().len());
+    tally.note(table, row_key, old, Some(sealed.len()));
+    changes.witness = Some(Witness::new(table.definition(), row_key, Some(sealed)));
+    changes.touched.push(Touched::Row(table, row_key.to_vec()));
+    Ok(())
 }
 
 /// Whether the operation adds to the store, so that it is refused while space is short.

@@ -13,9 +13,10 @@ use super::{
     reader::{ReadError, Reader},
     retention::RetentionChoice,
     rows::{Rows, Walk},
-    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, Table},
+    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, SEALS_KEY, Table},
     value::{
-        self, CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored,
+        self, CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, SealsRow,
+        Stored,
     },
 };
 use crate::task::Cancelled;
@@ -145,6 +146,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Own if row_key == PROFILE_KEY => opens::<ProfileRecord>(keys, row_key, sealed),
         Table::Own if row_key == NEXT_CONVERSATION_KEY => opens::<NextConversation>(keys, row_key, sealed),
         Table::Own if row_key == RETENTION_KEY => opens::<RetentionChoice>(keys, row_key, sealed),
+        Table::Own if row_key == SEALS_KEY => opens::<SealsRow>(keys, row_key, sealed),
         Table::Own => Err(Fault::Shape(table)),
         Table::Peers => {
             let PeerRow(number) = value::open(keys, row_key, sealed)?;

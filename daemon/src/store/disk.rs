@@ -9,7 +9,7 @@ use super::{
     custody::Custody,
     fault::Fault,
     folder::{Folder, IMPORT_FILE, NEW_FILE, STORE_FILE},
-    table::Keys,
+    table::{HEADER, HEADER_KEY, Keys},
 };
 
 /// Pages kept in memory. redb's default is 1 GiB, which a board does not have; a conversation's
@@ -45,6 +45,11 @@ impl Disk {
         Self { name: IMPORT_FILE, folder: folder.clone() }
     }
 
+    /// The folder.
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Opens the file, or makes an empty one into a database.
     pub(super) fn open(&self) -> Result<Database, Fault> {
         Ok(self.folder.files().database(&builder(), self.name)?)
@@ -74,6 +79,13 @@ impl Disk {
     }
 }
 
+/// The clear header as it lies in a database.
+pub(super) fn header_row(database: &impl ReadableDatabase) -> Result<Vec<u8>, Fault> {
+    let rows = database.begin_read()?.open_table(HEADER)?;
+    let row = redb::ReadableTable::get(&rows, HEADER_KEY)?;
+    row.map(|row| row.value().to_vec()).ok_or_else(|| Fault::Structure("the header is missing".to_owned()))
+}
+
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
@@ -99,6 +111,14 @@ struct Inside {
 struct Held {
     reader: Keys,
     custody: Custody,
+}
+
+/// Why a new file is not in the old one's place.
+pub(super) enum SwitchError {
+    /// The old one is, and is open.
+    Stayed(Fault),
+    /// Which one is there after a power cut is not known, or none could be opened.
+    Unknown(Fault),
 }
 
 impl Held {
@@ -141,6 +161,14 @@ impl Door {
         }
     }
 
+    /// Reads without the readers' keys. An error if the database is closed.
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, Fault> {
+        match &self.read().database {
+            Some(database) => Ok(database.begin_read()?),
+            None => Err(Fault::Database(redb::Error::DatabaseClosed)),
+        }
+    }
+
     /// An error if the database is closed.
     pub(super) fn begin_write(&self) -> Result<WriteTransaction, Fault> {
         match &self.read().database {
@@ -178,6 +206,33 @@ impl Door {
         if inside.keys.is_some() {
             inside.keys = Some(Held::of(custody));
         }
+    }
+
+    /// Gives the finished new file the store's name, and goes on with it. Readers wait meanwhile: two
+    /// fsyncs, and the opening of a database.
+    pub(super) fn switch(&self, custody: Custody) -> Result<(), SwitchError> {
+        let mut inside = self.write();
+        if inside.keys.is_none() {
+            return Err(SwitchError::Stayed(Fault::Database(redb::Error::DatabaseClosed)));
+        }
+        inside.database = None;
+        let published = self.disk.folder.publish_new_file();
+        let database = self.disk.open().map_err(SwitchError::Unknown)?;
+        let result = match published {
+            Ok(()) => Ok(()),
+            // No two headers are the same.
+            Err(error) => match header_row(&database) {
+                Ok(header) if header != custody.header().encode() => {
+                    Err(SwitchError::Stayed(redb::Error::Io(error).into()))
+                }
+                _ => Err(SwitchError::Unknown(redb::Error::Io(error).into())),
+            },
+        };
+        inside.database = Some(database);
+        if result.is_ok() {
+            inside.keys = Some(Held::of(custody));
+        }
+        result
     }
 
     /// Wipes the keys.

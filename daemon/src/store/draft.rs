@@ -14,7 +14,7 @@ use redb::{Database, WriteTransaction};
 use super::{
     batch::Batch,
     copy::Entry,
-    custody::Custody,
+    custody::{Custody, Wrapping},
     disk::Disk,
     fault::Fault,
     folder::{Folder, IMPORT_FILE, STORE_FILE},
@@ -115,16 +115,18 @@ impl Draft {
             None => StoreKeys::generate(&mut rng),
         });
         let custody = match secret {
-            DraftSecret::Typed(secret) => Custody::new(secret, head.identity.client_id(), keys, Phase::Sealed)
-                .map_err(|error| CreateError::Failed(error.to_string()))?,
+            DraftSecret::Typed(secret) => {
+                let wrapping = Wrapping::new(secret, head.identity.client_id());
+                Custody::new(wrapping.map_err(|error| CreateError::Failed(error.to_string()))?, keys, Phase::Sealed)
+            }
             DraftSecret::OfStore(keyholder) => keyholder.custody().ok_or(DraftError::Locked)?.over(keys),
         };
         let profile = ProfileRecord { display_name: head.display_name, incarnation: new_incarnation() };
         let file = DraftFile { folder: folder.clone(), is_published: false };
         folder.files().create(IMPORT_FILE).map_err(CreateError::from)?;
         let disk = Disk::import_of(folder);
-        write_new(&disk, &custody, &head.identity, &profile)?;
-        let (sealer, database) = (Sealer::new(custody.table_keys()), disk.open()?);
+        let seals = write_new(&disk, &custody, &head.identity, &profile)?;
+        let (sealer, database) = (Sealer::new(custody.table_keys(), seals), disk.open()?);
         Ok(Self { file, custody, sealer, database, tx: None, entries: 0, contacts: Vec::new(), inbox_place: 0 })
     }
 
@@ -149,6 +151,10 @@ impl Draft {
             // Places beyond the last go to messages that are still to come.
             Entry::Cursor { tag, place } => rows.put_cursor_at(*tag, (*place).min(self.inbox_place))?,
             entry => put_of_contact(&mut rows, self.contacts.last(), entry)?,
+        }
+        // They are on disk before this is anybody's store, which is soon enough.
+        if let Some(row) = rows.reserve_seals()? {
+            self.sealer.has_reserved(&row);
         }
         self.entries += 1;
         if self.entries >= BATCH_ENTRIES_MAX {

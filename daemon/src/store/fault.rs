@@ -21,6 +21,9 @@ pub(super) enum Fault {
     /// The database's own structures are damaged.
     #[error("the store is damaged: {0}; restore it from a backup")]
     Structure(String),
+    /// A copy of the store lacks rows.
+    #[error("the copy of table `{0}` is not complete")]
+    Incomplete(Table),
     /// The operation names a contact that there is not.
     #[error("the operation names a contact that is not in the store")]
     NoSuchPeer,

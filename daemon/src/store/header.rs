@@ -1,5 +1,7 @@
 //! The clear header: what has to be known before there is a key.
 
+use std::fmt;
+
 use kith_crypto::{
     identity::ClientId,
     vault::{
@@ -10,6 +12,8 @@ use kith_crypto::{
 };
 use rand_core::CryptoRng;
 
+/// Nothing is sealed: the header of a store of version 0. Read, never put into a store.
+const KIND_PLAIN: u8 = 0x00;
 /// The only layout of tables that this program reads and writes.
 const FORMAT: u8 = 1;
 /// The data key is wrapped alone, and makes the row tags, too. Read, not written any more.
@@ -21,16 +25,41 @@ const TLV_BYTES: usize = tlv::HEADER_BYTES;
 const PHASE_AT: usize = TLV_BYTES + 1;
 /// Client id, salt and iterations.
 const PARAMETERS_BYTES: usize = 20 + 16 + 4;
+/// A whole header of a store of version 0.
+const PLAIN_BYTES: usize = TLV_BYTES + 1 + 20 + 32;
 
-/// What the wrapped keys are bound to: all bytes before them. By kind.
 /// No header is longer.
 pub(super) const HEADER_BYTES_MAX: usize = 256;
 const _: () = assert!(BOUND_PAIR_BYTES + WRAPPED_PAIR_BYTES <= HEADER_BYTES_MAX);
 
+/// What the wrapped keys are bound to: all bytes before them. By kind.
 const BOUND_DATA_KEY_BYTES: usize = TLV_BYTES + 1 + PARAMETERS_BYTES;
 const BOUND_PAIR_BYTES: usize = TLV_BYTES + 2 + PARAMETERS_BYTES;
 
-/// The clear header's fields (docs/protocol.md §8.2).
+/// What the header says of a store (docs/protocol.md §8.2).
+#[derive(Clone, Debug)]
+pub(super) enum Found {
+    /// It lies in clear, and waits for a secret.
+    Plain(PlainHeader),
+    /// It has a secret.
+    Sealed(Header),
+}
+
+/// The header of a store of version 0.
+#[derive(Clone)]
+pub(super) struct PlainHeader {
+    pub(super) client_id: ClientId,
+    /// What its row tags are made with.
+    pub(super) tag_key: [u8; 32],
+}
+
+impl fmt::Debug for PlainHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlainHeader").field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+/// The clear header's fields.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub(super) parameters: Parameters,
@@ -68,6 +97,8 @@ pub(super) enum HeaderError {
     /// It does not parse; the words say where.
     Damaged(&'static str),
 }
+
+const SHORT: HeaderError = HeaderError::Damaged("its length is wrong");
 
 impl Header {
     /// Wraps the keys of a store.
@@ -110,14 +141,23 @@ impl Header {
             Wrapped::Pair(phase, wrapped) => [&bound_pair(&self.parameters, *phase)[..], wrapped].concat(),
         }
     }
+}
 
+impl PlainHeader {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let head = tlv_head(KIND_PLAIN, PLAIN_BYTES);
+        [&head[..], &[FORMAT], self.client_id.as_bytes(), &self.tag_key].concat()
+    }
+}
+
+impl Found {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
-        let (value, rest) = tlv::read(bytes).map_err(|_| HeaderError::Damaged("its length is wrong"))?;
+        let (value, rest) = tlv::read(bytes).map_err(|_| SHORT)?;
         // A later format is a new kind, or another first byte; nothing more of it is looked at.
-        let is_known = matches!(value.kind, KIND_DATA_KEY | KIND_PAIR);
+        let is_known = matches!(value.kind, KIND_PLAIN | KIND_DATA_KEY | KIND_PAIR);
         let (format, payload) = match value.payload.split_first() {
             Some((format, payload)) => (*format, payload),
-            None if is_known => return Err(HeaderError::Damaged("its length is wrong")),
+            None if is_known => return Err(SHORT),
             None => return Err(HeaderError::Newer),
         };
         if !is_known || format != FORMAT {
@@ -126,18 +166,27 @@ impl Header {
         if !rest.is_empty() {
             return Err(HeaderError::Damaged("something follows it"));
         }
-        if value.kind == KIND_DATA_KEY {
-            let (parameters, wrapped) = parse_parameters(payload)?;
-            return Ok(Self { parameters, wrapped: Wrapped::DataKey(exact(wrapped)?) });
+        match value.kind {
+            KIND_PLAIN => {
+                let (client_id, tag_key) = payload.split_first_chunk().ok_or(SHORT)?;
+                let client_id = ClientId::from_bytes(*client_id);
+                Ok(Self::Plain(PlainHeader { client_id, tag_key: exact(tag_key)? }))
+            }
+            KIND_DATA_KEY => {
+                let (parameters, wrapped) = parse_parameters(payload)?;
+                Ok(Self::Sealed(Header { parameters, wrapped: Wrapped::DataKey(exact(wrapped)?) }))
+            }
+            _ => {
+                let (phase, payload) = match payload.split_first() {
+                    Some((0, payload)) => (Phase::Migrating, payload),
+                    Some((1, payload)) => (Phase::Sealed, payload),
+                    Some(_) => return Err(HeaderError::Damaged("its state is unknown")),
+                    None => return Err(SHORT),
+                };
+                let (parameters, wrapped) = parse_parameters(payload)?;
+                Ok(Self::Sealed(Header { parameters, wrapped: Wrapped::Pair(phase, exact(wrapped)?) }))
+            }
         }
-        let (phase, payload) = match payload.split_first() {
-            Some((0, payload)) => (Phase::Migrating, payload),
-            Some((1, payload)) => (Phase::Sealed, payload),
-            Some(_) => return Err(HeaderError::Damaged("its state is unknown")),
-            None => return Err(HeaderError::Damaged("its length is wrong")),
-        };
-        let (parameters, wrapped) = parse_parameters(payload)?;
-        Ok(Self { parameters, wrapped: Wrapped::Pair(phase, exact(wrapped)?) })
     }
 }
 
@@ -176,7 +225,6 @@ fn encode_parameters(parameters: &Parameters) -> [u8; PARAMETERS_BYTES] {
 }
 
 fn parse_parameters(bytes: &[u8]) -> Result<(Parameters, &[u8]), HeaderError> {
-    const SHORT: HeaderError = HeaderError::Damaged("its length is wrong");
     let (client_id, bytes) = bytes.split_first_chunk().ok_or(SHORT)?;
     let (salt, bytes) = bytes.split_first_chunk().ok_or(SHORT)?;
     let (iterations, bytes) = bytes.split_first_chunk().ok_or(SHORT)?;
@@ -188,7 +236,7 @@ fn parse_parameters(bytes: &[u8]) -> Result<(Parameters, &[u8]), HeaderError> {
 }
 
 fn exact<const N: usize>(bytes: &[u8]) -> Result<[u8; N], HeaderError> {
-    bytes.try_into().map_err(|_| HeaderError::Damaged("its length is wrong"))
+    bytes.try_into().map_err(|_| SHORT)
 }
 
 #[cfg(test)]

@@ -9,9 +9,18 @@ use kith_crypto::{identity::ClientId, vault::BackupKey};
 use kith_engine::CommitError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{custody::Custody, disk::Door, orders::Order};
+use super::{
+    chore::RotateError,
+    custody::{Custody, Wrapping},
+    disk::Door,
+    orders::Order,
+    rebuild::is_migrating,
+};
+use crate::task::Task;
 
-/// Changes the secret of an open store. Clones take turns.
+const BUSY: &str = "too many commits wait for the disk; try again";
+
+/// Changes the secret and the data key of an open store. Clones take turns.
 #[derive(Clone)]
 pub struct Keyholder {
     door: Arc<Door>,
@@ -59,6 +68,33 @@ impl Keyholder {
         self.door.custody()
     }
 
+    /// Whether values in clear are still to be sealed, which the store does by itself.
+    pub fn is_sealing(&self) -> bool {
+        self.custody().is_some_and(|custody| is_migrating(&custody))
+    }
+
+    /// Lets a task show how far the sealing is, and how it ends.
+    pub fn show_sealing(&self, task: Task) {
+        self.order(task, Order::Show);
+    }
+
+    /// Rewrites the store into a fresh file under a new data key, while it is in use: whoever knows an
+    /// old secret and has an old copy of the file opens nothing that is written from then on. Needs
+    /// as much space again as the store has. The task shows how far it is and how it ends; a crash
+    /// before its end leaves the store as it was.
+    pub fn rotate(&self, task: Task) {
+        self.order(task, Order::Rotate);
+    }
+
+    fn order(&self, task: Task, order: impl FnOnce(Task) -> Order) {
+        let Some(orders) = self.orders.upgrade() else { return task.end(RotateError::Locked.into()) };
+        if let Err(error) = orders.try_send(order(task))
+            && let Order::Rotate(task) | Order::Show(task) = error.into_inner()
+        {
+            task.end(RotateError::Failed(BUSY.to_owned()).into());
+        }
+    }
+
     /// What a backup is sealed with; `None` once the store is locked.
     pub fn backup(&self) -> Option<BackupAccess> {
         Some(self.door.custody()?.backup_access())
@@ -89,12 +125,11 @@ impl Keyholder {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let custody = self.door.custody().ok_or(ChangeError::Locked)?;
         Custody::open(custody.header().clone(), old).map_err(|_| ChangeError::WrongSecret)?;
-        let changed = custody.under(new).map_err(|error| ChangeError::Failed(error.to_string()))?;
+        let wrapping = Wrapping::new(new, custody.backup_access().client_id)
+            .map_err(|error| ChangeError::Failed(error.to_string()))?;
         let (done, result) = oneshot::channel();
         let orders = self.orders.upgrade().ok_or(ChangeError::Locked)?;
-        orders
-            .try_send(Order::Header(Box::new(changed), done))
-            .map_err(|_| ChangeError::Failed("too many commits wait for the disk; try again".to_owned()))?;
+        orders.try_send(Order::Secret(Box::new(wrapping), done)).map_err(|_| ChangeError::Failed(BUSY.to_owned()))?;
         drop(orders);
         result.blocking_recv().map_err(|_| ChangeError::Locked)?.map_err(|error| match error {
             CommitError::Full => ChangeError::Full,

@@ -35,6 +35,7 @@
 mod attempts;
 mod batch;
 mod check;
+mod chore;
 mod copy;
 mod custody;
 mod disk;
@@ -46,7 +47,9 @@ mod group;
 mod header;
 mod keyholder;
 mod orders;
+mod place;
 mod reader;
+mod rebuild;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod reread;
 mod retention;
@@ -54,12 +57,14 @@ mod rows;
 mod setup;
 mod stale;
 mod state;
+mod sweep;
 mod table;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod trim;
 mod value;
+mod version0;
 mod wipe;
 mod writer;
 
@@ -71,7 +76,7 @@ pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};
 pub use retention::{Retention, RetentionChoice};
-pub use setup::{CreateError, Found, LockedStore, OpenError, Store, UnlockError, create, open};
+pub use setup::{CreateError, Found, LockedStore, OpenError, PlainStore, Store, UnlockError, create, open};
 pub use trim::{KEPT_MESSAGES, TrimError, Trimmed, Trimmer};
 pub use wipe::wipe;
 pub use writer::{Completion, SubmitError, Writer};

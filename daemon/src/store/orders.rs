@@ -4,17 +4,18 @@ use kith_engine::{Commit, CommitError};
 use tokio::sync::oneshot;
 
 use super::{
-    custody::Custody,
+    custody::Wrapping,
     retention::{Retention, RetentionChoice},
     trim::Trimmed,
 };
+use crate::task::Task;
 
 /// One thing to do.
 pub(super) enum Order {
     /// Write this, together with the commits that follow.
     Commit(Commit),
-    /// Put this header in the place of the store's.
-    Header(Box<Custody>, oneshot::Sender<Result<(), CommitError>>),
+    /// Put the store's keys under what this secret gives.
+    Secret(Box<Wrapping>, oneshot::Sender<Result<(), CommitError>>),
     /// Write down how much history somebody wants to be kept.
     Choose(RetentionChoice, oneshot::Sender<Result<(), CommitError>>),
     /// Take some old messages away.
@@ -26,4 +27,8 @@ pub(super) enum Order {
         /// Completion.
         done: oneshot::Sender<Result<Trimmed, CommitError>>,
     },
+    /// Begin to rewrite the store under a new data key.
+    Rotate(Task),
+    /// Let this task show what the store is doing to itself.
+    Show(Task),
 }

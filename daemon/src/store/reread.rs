@@ -2,21 +2,24 @@
 
 use kith_crypto::identity::Identity;
 use kith_crypto::wire::tlv;
-use kith_engine::{ContactRecord, ConversationRecord, MessageRecord, MissingRecord, ProfileRecord};
+use kith_engine::{ContactRecord, ConversationRecord, MessageRecord, MissingRecord, ProfileRecord, StandingRecord};
 use zeroize::Zeroizing;
 
 use super::{
-    header::Header,
+    header::Found,
     retention::RetentionChoice,
     value::{
         CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PAYLOAD_BYTES_MAX,
-        PeerRow, Stored,
+        PeerRow, SealsRow, Stored,
     },
 };
 
 /// A clear header, written again as it was read; none if it is refused.
 pub fn header(bytes: &[u8]) -> Option<Vec<u8>> {
-    Header::parse(bytes).ok().map(|header| header.encode())
+    match Found::parse(bytes).ok()? {
+        Found::Plain(header) => Some(header.encode()),
+        Found::Sealed(header) => Some(header.encode()),
+    }
 }
 
 /// A value's plaintext, written again as the record of its kind; none if it is refused.
@@ -42,8 +45,10 @@ fn of_kind(kind: u8) -> Option<Reread> {
         with::<Identity>(),
         with::<ProfileRecord>(),
         with::<NextConversation>(),
+        with::<SealsRow>(),
         with::<PeerRow>(),
         with::<ContactRecord>(),
+        with::<StandingRecord>(),
         with::<ConversationRecord>(),
         with::<MarksRow>(),
         with::<MissingRecord>(),

@@ -76,6 +76,9 @@ pub(super) trait Readable {
     /// in order. One row is in memory at a time.
     fn walk(&self, first: &[u8], last: &[u8], then: Step<'_>) -> Result<(), Fault>;
 
+    /// How many rows there are.
+    fn count(&self) -> Result<u64, Fault>;
+
     /// The row key of the last row.
     fn last_key(&self) -> Result<Option<Vec<u8>>, Fault>;
 }
@@ -96,6 +99,10 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> Readable for T {
             }
         }
         Ok(())
+    }
+
+    fn count(&self) -> Result<u64, Fault> {
+        Ok(self.len()?)
     }
 
     fn last_key(&self) -> Result<Option<Vec<u8>>, Fault> {

@@ -5,24 +5,25 @@ use std::{fmt, io, sync::Arc};
 use getrandom::{SysRng, rand_core::UnwrapErr};
 use kith_crypto::{
     identity::{ClientId, Identity},
-    vault::{StoreKeys, VaultError},
+    vault::{StoreKeys, TagKey, VaultError},
 };
 use kith_engine::{Incarnation, ProfileRecord, RequestError, StoredState};
-use redb::{Database, ReadableDatabase};
+use redb::ReadableDatabase;
 
 use super::{
     batch::Batch,
-    custody::Custody,
-    disk::{Disk, Door},
+    custody::{Custody, Wrapping},
+    disk::{Disk, Door, header_row},
     draft,
     fault::Fault,
-    folder::Folder,
+    folder::{Folder, NEW_FILE},
     group,
-    header::{Header, HeaderError, Phase},
+    header::{self, Header, HeaderError, Phase, PlainHeader},
     reader::Reader,
+    rows::Rows,
     state,
-    table::{HEADER, HEADER_KEY, Keys, Table},
-    value::Sealer,
+    table::{SEALS_KEY, Table},
+    value::{Sealer, Seals, SealsRow},
     wipe,
     writer::Writer,
 };
@@ -33,6 +34,8 @@ use crate::handle::CallError;
 pub enum Found {
     /// No store yet: [`create`] makes one.
     Empty,
+    /// A store that lies in clear: [`PlainStore::set_up`] gives it a secret.
+    Plain(PlainStore),
     /// A store, and no key to it yet.
     Locked(LockedStore),
 }
@@ -82,6 +85,13 @@ pub enum CreateError {
     Failed(String),
 }
 
+/// A store of version 0: all of it lies in clear. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct PlainStore {
+    disk: Disk,
+    header: PlainHeader,
+}
+
 /// A store whose secret has not been given. Clones are the same store.
 #[derive(Clone, Debug)]
 pub struct LockedStore {
@@ -114,8 +124,9 @@ pub fn open(folder: &Folder) -> Result<Found, OpenError> {
     }
     let disk = Disk::of(folder);
     let bytes = read_header(&disk)?;
-    match Header::parse(&bytes) {
-        Ok(header) => Ok(Found::Locked(LockedStore { disk, header })),
+    match header::Found::parse(&bytes) {
+        Ok(header::Found::Sealed(header)) => Ok(Found::Locked(LockedStore { disk, header })),
+        Ok(header::Found::Plain(header)) => Ok(Found::Plain(PlainStore { disk, header })),
         Err(HeaderError::Newer) => Err(OpenError::Newer),
         Err(HeaderError::Damaged(what)) => {
             Err(OpenError::Corrupt(format!("the store's header is damaged: {what}; restore the store from a backup")))
@@ -137,8 +148,9 @@ pub fn create(folder: &Folder, secret: &[u8], identity: Identity, display_name: 
     let mut incarnation = [0; 16];
     getrandom::fill(&mut incarnation).map_err(|error| CreateError::Failed(error.to_string()))?;
     let keys = Arc::new(StoreKeys::generate(&mut UnwrapErr(SysRng)));
-    let custody = Custody::new(secret, identity.client_id(), keys, Phase::Sealed)
-        .map_err(|error| CreateError::Failed(error.to_string()))?;
+    let wrapping =
+        Wrapping::new(secret, identity.client_id()).map_err(|error| CreateError::Failed(error.to_string()))?;
+    let custody = Custody::new(wrapping, keys, Phase::Sealed);
     let profile = ProfileRecord { display_name, incarnation: Incarnation(incarnation) };
 
     folder.make_new_file()?;
@@ -146,6 +158,59 @@ pub fn create(folder: &Folder, secret: &[u8], identity: Identity, display_name: 
     folder.publish_new_file()?;
 
     LockedStore::of(folder, &custody).open_with(&custody).map_err(|error| CreateError::Failed(error.to_string()))
+}
+
+impl PlainStore {
+    /// Whose store it is.
+    pub fn client_id(&self) -> ClientId {
+        self.header.client_id
+    }
+
+    /// Puts it under a secret (the exact bytes that were typed) and opens it, with another display
+    /// name if one is given. From then on what is written is sealed, and what lies in clear is sealed
+    /// beside the work. PBKDF2 takes long: not for the async loop's own thread. After a crash it is
+    /// in clear as it was, or under this secret.
+    ///
+    /// # Errors
+    ///
+    /// After an error nothing has been changed.
+    pub fn set_up(&self, secret: &[u8], display_name: Option<String>) -> Result<Store, CreateError> {
+        let failed = |error: VaultError| CreateError::Failed(error.to_string());
+        let wrapping = Wrapping::new(secret, self.header.client_id).map_err(failed)?;
+        let tags = TagKey::from_bytes(self.header.tag_key);
+        let keys = Arc::new(StoreKeys::with_tags(tags, &mut UnwrapErr(SysRng)));
+        let custody = Custody::new(wrapping, keys, Phase::Migrating);
+        self.adopt(&custody, display_name)?;
+        LockedStore { disk: self.disk.clone(), header: custody.header().clone() }
+            .open_with(&custody)
+            .map_err(|error| CreateError::Failed(error.to_string()))
+    }
+
+    /// The header, and the two rows that matter most, in one transaction, once all that is read at
+    /// the start could be read.
+    fn adopt(&self, custody: &Custody, display_name: Option<String>) -> Result<(), Fault> {
+        let database = self.disk.open()?;
+        let tx = group::prepare(database.begin_write()?)?;
+        for table in Table::ALL {
+            tx.open_table(table.definition())?;
+        }
+        let (identity, state) = state::load(&tx, &custody.table_keys())?;
+        if identity.client_id() != self.header.client_id {
+            return Err(Fault::Shape(Table::Own));
+        }
+        let mut profile = state.profile;
+        if let Some(name) = display_name {
+            profile.display_name = name;
+        }
+        let mut sealer = Sealer::new(custody.table_keys(), Seals::of(0));
+        let mut rows = Batch::new(&tx, &mut sealer);
+        rows.put_identity(&identity)?;
+        rows.put_profile(&profile)?;
+        rows.put_header(custody)?;
+        rows.into_changes()?;
+        tx.commit()?;
+        Ok(database.close()?)
+    }
 }
 
 impl LockedStore {
@@ -198,12 +263,18 @@ impl LockedStore {
         custody: &Custody,
     ) -> Result<(Identity, StoredState, Arc<Door>, Sealer), UnlockError> {
         let database = self.disk.open()?;
-        let (identity, state) = load(&database, &custody.table_keys())?;
+        // What an interrupted rewriting left; if it cannot be removed it is in nobody's way.
+        let _ = self.disk.folder().files().remove(NEW_FILE);
+        let keys = custody.table_keys();
+        let tx = database.begin_read().map_err(Fault::from)?;
+        let (identity, state) = state::load(&tx, &keys)?;
+        let seals = tx.get::<SealsRow>(&keys, &SEALS_KEY)?.map_or(0, |row| row.0);
+        drop(tx);
         if identity.client_id() != self.client_id() {
             return Err(Fault::Shape(Table::Own).into());
         }
         let door = Arc::new(Door::new(self.disk.clone(), database, custody.clone()));
-        Ok((identity, state, door, Sealer::new(custody.table_keys())))
+        Ok((identity, state, door, Sealer::new(keys, Seals::of(seals))))
     }
 }
 
@@ -252,10 +323,6 @@ impl From<Fault> for OpenError {
     }
 }
 
-fn load(database: &Database, keys: &Keys) -> Result<(Identity, StoredState), Fault> {
-    state::load(&database.begin_read()?, keys)
-}
-
 fn read_header(disk: &Disk) -> Result<Vec<u8>, Fault> {
     let tx = match disk.open_read_only()? {
         Some(database) => return header_row(&database),
@@ -264,29 +331,35 @@ fn read_header(disk: &Disk) -> Result<Vec<u8>, Fault> {
     header_row(&tx)
 }
 
-fn header_row(database: &impl ReadableDatabase) -> Result<Vec<u8>, Fault> {
-    let rows = database.begin_read()?.open_table(HEADER)?;
-    let row = redb::ReadableTable::get(&rows, HEADER_KEY)?;
-    row.map(|row| row.value().to_vec()).ok_or_else(|| Fault::Structure("the header is missing".to_owned()))
-}
-
 /// Fills an empty file: all tables, the header, the identity and the settings, in one transaction.
+/// Gives how many values that took.
 pub(super) fn write_new(
     disk: &Disk,
     custody: &Custody,
     identity: &Identity,
     profile: &ProfileRecord,
-) -> Result<(), Fault> {
+) -> Result<Seals, Fault> {
     let database = disk.open()?;
     let tx = group::prepare(database.begin_write()?)?;
     for table in Table::ALL {
         tx.open_table(table.definition())?;
     }
-    tx.open_table(HEADER)?.insert(HEADER_KEY, custody.header().encode().as_slice())?;
-    let mut sealer = Sealer::new(custody.table_keys());
+    let mut sealer = Sealer::new(custody.table_keys(), Seals::of(0));
     let mut rows = Batch::new(&tx, &mut sealer);
     rows.put_identity(identity)?;
     rows.put_profile(profile)?;
+    rows.put_header(custody)?;
+    if let Some(row) = rows.into_changes()?.reserved {
+        sealer.has_reserved(&row);
+    }
     tx.commit()?;
-    Ok(database.close()?)
+    database.close()?;
+    Ok(sealer.seals())
+}
+
+#[cfg(test)]
+impl LockedStore {
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
 }

@@ -7,7 +7,6 @@ use kith_crypto::identity::Identity;
 use kith_engine::{
     ContactRecord, ConversationRecord, ProfileRecord, RoomRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
-use redb::ReadTransaction;
 
 use super::{
     fault::Fault,
@@ -19,10 +18,11 @@ use super::{
 /// Reads identity, settings, contacts and rooms with their counters, and the inbox's end. Walks the
 /// contacts and rooms, their marks, and what waits in their outboxes, which the engine's quotas
 /// bound: of contacts the keys, of rooms the messages.
-pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, StoredState), Fault> {
+pub(super) fn load(tx: &impl Rows, keys: &Keys) -> Result<(Identity, StoredState), Fault> {
     let identity = tx.get(keys, &IDENTITY_KEY)?.ok_or(Fault::Missing(Table::Own))?;
     let profile: ProfileRecord = tx.get(keys, &PROFILE_KEY)?.ok_or(Fault::Missing(Table::Own))?;
-    let mut contacts = Vec::new();
+    // A write transaction has a table open only once, and what stands beside a contact is in the same.
+    let mut numbered = Vec::new();
     tx.with_table(Table::Contacts, |rows| {
         rows.walk(&[], &[u8::MAX; 5], &mut |row_key, sealed| {
             if row_key.len() > table::conversation_key(0).len() {
@@ -31,10 +31,12 @@ pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, Store
             }
             let contact: ContactRecord = value::open(keys, row_key, sealed)?;
             let number = row_key.try_into().map(u32::from_be_bytes).map_err(|_| Fault::Shape(Table::Contacts))?;
-            contacts.push(load_contact(tx, keys, number, contact)?);
+            numbered.push((number, contact));
             Ok(Walk::On)
         })
     })?;
+    let contacts = numbered.into_iter().map(|(number, contact)| load_contact(tx, keys, number, contact));
+    let contacts = contacts.collect::<Result<_, _>>()?;
     let mut rooms = Vec::new();
     tx.with_table(Table::Rooms, |rows| {
         rows.walk(&[], &[u8::MAX; 4], &mut |row_key, sealed| {
@@ -54,7 +56,7 @@ pub(super) fn load(tx: &ReadTransaction, keys: &Keys) -> Result<(Identity, Store
 }
 
 pub(super) fn load_contact(
-    tx: &ReadTransaction,
+    tx: &impl Rows,
     keys: &Keys,
     number: u32,
     contact: ContactRecord,
@@ -80,7 +82,7 @@ pub(super) fn load_contact(
     })
 }
 
-fn load_room(tx: &ReadTransaction, keys: &Keys, number: u32, record: RoomRecord) -> Result<StoredRoom, Fault> {
+fn load_room(tx: &impl Rows, keys: &Keys, number: u32, record: RoomRecord) -> Result<StoredRoom, Fault> {
     let conversation: Option<ConversationRecord> = tx.get(keys, &table::conversation_key(number))?;
     let members = record.members();
     let mut marks = Vec::new();

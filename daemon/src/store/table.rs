@@ -12,6 +12,8 @@ use kith_crypto::{
 use kith_engine::MessageId;
 use redb::TableDefinition;
 
+use super::header::Phase;
+
 /// How every table looks to redb: bytes to bytes.
 pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -23,6 +25,7 @@ pub(super) const HEADER_KEY: &[u8] = &[];
 pub(super) const IDENTITY_KEY: [u8; 1] = [1];
 pub(super) const PROFILE_KEY: [u8; 1] = [2];
 pub(super) const NEXT_CONVERSATION_KEY: [u8; 1] = [3];
+pub(super) const SEALS_KEY: [u8; 1] = [4];
 pub(super) const RETENTION_KEY: [u8; 1] = [5];
 
 /// A sealed table (docs/protocol.md §8.3).
@@ -116,15 +119,23 @@ impl fmt::Display for Table {
 }
 
 /// The keys of each table. They stay where they are: what is moved leaves a copy behind.
-pub(super) struct Keys(Box<[TableKey; Table::ALL.len()]>);
+pub(super) struct Keys {
+    tables: Box<[TableKey; Table::ALL.len()]>,
+    /// Whether values of version 0 are read.
+    phase: Phase,
+}
 
 impl Keys {
-    pub(super) fn derive(store: &StoreKeys, client_id: &ClientId) -> Self {
-        Self(Box::new(Table::ALL.map(|table| store.table(client_id, table.name()))))
+    pub(super) fn derive(store: &StoreKeys, client_id: &ClientId, phase: Phase) -> Self {
+        Self { tables: Box::new(Table::ALL.map(|table| store.table(client_id, table.name()))), phase }
     }
 
     pub(super) fn of(&self, table: Table) -> &TableKey {
-        &self.0[table as usize]
+        &self.tables[table as usize]
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
     }
 }
 

@@ -68,7 +68,7 @@ impl Writer {
         Ok(Self { door, news, queue, completions, pending: 0, thread })
     }
 
-    /// Who changes the secret. It does not keep the writer from closing.
+    /// Who changes the secret and the data key. It does not keep the writer from closing.
     pub fn keyholder(&self) -> Keyholder {
         Keyholder::new(self.door.clone(), self.queue.downgrade())
     }
@@ -126,12 +126,23 @@ impl Writer {
     }
 }
 
-/// The thread: writes until nobody can submit any more and the queue is empty.
+/// The thread: writes until nobody can submit any more and the queue is empty. Between two batches
+/// it does one step of a chore.
 fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mpsc::Sender<Completion>, news: &Notify) {
     let mut batch = Vec::with_capacity(BATCH_COMMITS_MAX);
-    while let Some(first) = orders.blocking_recv() {
+    loop {
+        let first = if group.is_idle() {
+            let Some(first) = orders.blocking_recv() else { break };
+            Some(first)
+        } else {
+            match orders.try_recv() {
+                Ok(first) => Some(first),
+                Err(mpsc::error::TryRecvError::Empty) => None,
+                Err(mpsc::error::TryRecvError::Disconnected) => break,
+            }
+        };
         // Commits that follow each other share a transaction; another order waits for them.
-        let mut next = Some(first);
+        let mut next = first;
         while let Some(Order::Commit(commit)) = next {
             batch.push(commit);
             next = if batch.len() < BATCH_COMMITS_MAX { orders.try_recv().ok() } else { None };
@@ -142,11 +153,15 @@ fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mp
             news.notify_one();
         }
         match next {
-            Some(Order::Header(custody, done)) => drop(done.send(wiped(|| group.put_header(*custody)))),
+            // Whoever asked may have gone.
+            Some(Order::Secret(wrapping, done)) => drop(done.send(wiped(|| group.change_secret(*wrapping)))),
             Some(Order::Choose(choice, done)) => drop(done.send(wiped(|| group.put_choice(choice)))),
             Some(Order::Trim { keep, utc_ms, done }) => drop(done.send(wiped(|| group.trim(&keep, utc_ms)))),
+            Some(Order::Rotate(task)) => wiped(|| group.rotate(Some(task))),
+            Some(Order::Show(task)) => group.show_to(task),
             Some(Order::Commit(_)) | None => {}
         }
+        wiped(|| group.step());
     }
     group.close();
 }

@@ -1,10 +1,6 @@
 use kith_engine::{Load, Loaded};
 
-use super::{
-    super::{SubmitError, group::GroupCommit},
-    *,
-};
-use crate::handle::Read;
+use super::{super::SubmitError, *};
 
 fn group() -> (TempDir, GroupCommit, Reader, ClientId) {
     let (device, peer) = Device::new().with_contact("Ada");

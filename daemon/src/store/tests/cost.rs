@@ -30,7 +30,7 @@ fn what_a_commit_writes() {
         let (device, peer, faults) = filled(history);
         let (_dir, folder) = device.close();
         let (_, _, door, sealer) = locked(&folder).open_door(&template().1).unwrap();
-        let mut group = super::super::group::GroupCommit::new(door, sealer);
+        let mut group = GroupCommit::new(door, sealer);
         let mut seq = history;
         for burst in [1, 32] {
             let mut sums = [(0, 0); 3];

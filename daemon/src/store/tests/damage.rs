@@ -4,7 +4,6 @@ use super::{
     super::{ReadError, UnlockError},
     *,
 };
-use crate::handle::Read;
 
 /// A store with two messages and an outbox, closed.
 fn closed() -> (TempDir, Folder, ClientId) {

@@ -19,6 +19,7 @@ mod rooms;
 mod secrecy;
 mod secret;
 mod trim;
+mod version0;
 mod wipe;
 
 use std::{
@@ -38,9 +39,15 @@ use tempfile::TempDir;
 
 use self::faults::Faults;
 use super::{
-    Folder, Found, LockedStore, Reader, Store, Writer, create, custody::Custody, disk::Door, open, table::Table,
+    Folder, Found, LockedStore, Reader, Store, Writer, create,
+    custody::Custody,
+    disk::Door,
+    group::GroupCommit,
+    open,
+    table::{HEADER, Table},
     value::Sealer,
 };
+use crate::handle::Read;
 
 pub(super) const SECRET: &[u8] = b"correct horse battery staple";
 pub(super) const DISPLAY_NAME: &str = "Front door kiosk";
@@ -68,7 +75,7 @@ fn folder_for_tests() -> TempDir {
 fn locked(folder: &Folder) -> LockedStore {
     match open(folder).unwrap() {
         Found::Locked(store) => store,
-        Found::Empty => panic!("there is no store"),
+        Found::Empty | Found::Plain(_) => panic!("there is no sealed store"),
     }
 }
 
@@ -160,6 +167,27 @@ impl Device {
     }
 }
 
+/// Does all that the store has to do to itself.
+fn finish_chores(group: &mut GroupCommit) -> u64 {
+    let mut steps = 0;
+    while !group.is_idle() {
+        group.step();
+        steps += 1;
+    }
+    steps
+}
+
+/// Every message of a conversation.
+fn history(reader: &Reader, peer: ClientId) -> Vec<MessageRecord> {
+    let (mut messages, mut after) = (Vec::new(), 0);
+    loop {
+        let rows = reader.read(Read::History { conversation: peer.into(), after, count_max: 256 }).unwrap();
+        let Some(last) = rows.last() else { return messages };
+        after = last.message.seq;
+        messages.extend(rows.into_iter().map(|row| row.message));
+    }
+}
+
 /// The store below its writer thread, so that a test decides what shares a transaction.
 fn below_the_thread(device: Device) -> (TempDir, Arc<Door>, Sealer) {
     let (dir, folder) = device.close();
@@ -244,6 +272,12 @@ fn raw_rows(file: &Path, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
         .unwrap()
         .map(|row| row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).unwrap())
         .collect()
+}
+
+fn raw_header(folder: &Folder) -> Vec<u8> {
+    let database = Database::open(folder.store_file()).unwrap();
+    let rows = database.begin_read().unwrap().open_table(HEADER).unwrap();
+    rows.get(&[][..]).unwrap().unwrap().value().to_vec()
 }
 
 fn put_raw(file: &Path, table: Table, row_key: &[u8], sealed: &[u8]) {

@@ -1,7 +1,7 @@
 use kith_engine::{ConversationRecord, Load, Loaded, Mark, ProfileRecord, StandingRecord};
 
 use super::*;
-use crate::handle::{Read, Row};
+use crate::handle::Row;
 
 fn inbox(device: &Device, consumer: &str) -> Vec<Row> {
     device.reader.read(Read::Inbox { consumer: consumer.to_owned(), cursor: 0, count_max: 100 }).unwrap()

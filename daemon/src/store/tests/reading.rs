@@ -4,7 +4,6 @@ use super::{
     super::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError},
     *,
 };
-use crate::handle::Read;
 
 fn filled(count: u64, body: &[u8]) -> (Device, ClientId) {
     let (mut device, peer) = Device::new().with_contact("Ada");

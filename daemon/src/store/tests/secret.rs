@@ -1,10 +1,9 @@
 use kith_crypto::vault::{DataKey, MasterKey, StoreKeys};
 
 use super::{
-    super::{ChangeError, UnlockError, disk::Disk, header::Phase, setup, table::HEADER},
+    super::{ChangeError, UnlockError, custody::Wrapping, disk::Disk, header::Phase, setup},
     *,
 };
-use crate::handle::Read;
 
 const NEW_SECRET: &[u8] = b"a tram called desire";
 
@@ -93,8 +92,7 @@ fn a_store_of_the_first_kind_opens_and_gets_the_next_kind_with_its_next_secret()
     let data = DataKey::generate(&mut rng);
     let wrapped_alone = {
         let keys = Arc::new(StoreKeys::from_data_key(DataKey::generate(&mut rng)));
-        let custody = Custody::new(SECRET, client_id, keys, Phase::Sealed).unwrap();
-        custody.of_first_kind(data)
+        Custody::new(Wrapping::new(SECRET, client_id).unwrap(), keys, Phase::Sealed).of_first_kind(data)
     };
     folder.make_new_file().unwrap();
     let profile = kith_engine::ProfileRecord { display_name: "Old".to_owned(), incarnation: Incarnation([1; 16]) };
@@ -114,12 +112,6 @@ fn a_store_of_the_first_kind_opens_and_gets_the_next_kind_with_its_next_secret()
     // Its row tags are what they were: the same id is known.
     let again = device.commit(receiving(peer, &message(1, Direction::Incoming, b"old"), 2));
     assert_eq!(again, Err(CommitError::Conflict(id(1))));
-}
-
-fn raw_header(folder: &Folder) -> Vec<u8> {
-    let database = Database::open(folder.store_file()).unwrap();
-    let rows = database.begin_read().unwrap().open_table(HEADER).unwrap();
-    rows.get(&[][..]).unwrap().unwrap().value().to_vec()
 }
 
 /// All rows of a table, through the store's own door.
