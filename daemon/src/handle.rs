@@ -128,6 +128,20 @@ pub enum Call {
         /// Completion.
         done: oneshot::Sender<Result<(), CallError>>,
     },
+    /// Put the store's keys under another secret.
+    ChangeSecret {
+        /// The present secret, exactly as typed.
+        old: Zeroizing<String>,
+        /// The one to come, exactly as typed.
+        new: Zeroizing<String>,
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Rewrite the store under a new data key.
+    RotateKey {
+        /// The task that shows it.
+        done: oneshot::Sender<Result<TaskId, CallError>>,
+    },
     /// Close sessions and wipe keys.
     Lock {
         /// Completion.
@@ -236,6 +250,16 @@ impl Handle {
     /// Opens the store.
     pub async fn unlock(&self, secret: Zeroizing<String>) -> Result<(), CallError> {
         self.call(|done| Call::Unlock { secret, done }).await
+    }
+
+    /// Puts the store's keys under another secret.
+    pub async fn change_secret(&self, old: Zeroizing<String>, new: Zeroizing<String>) -> Result<(), CallError> {
+        self.call(|done| Call::ChangeSecret { old, new, done }).await
+    }
+
+    /// Begins to rewrite the store under a new data key.
+    pub async fn rotate_key(&self) -> Result<TaskId, CallError> {
+        self.call(|done| Call::RotateKey { done }).await
     }
 
     /// Closes sessions and wipes keys.

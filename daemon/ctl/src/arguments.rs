@@ -118,6 +118,20 @@ pub enum Command {
     /// input, less one newline at its end.
     Unlock,
 
+    /// Change the secret that opens the store.
+    ///
+    /// Asks for the old one, and twice for the new one, without showing them; without a terminal, the
+    /// first line of standard input is the old one and the rest is the new one, less one newline at
+    /// its end. What lies on the disk is not written anew: if somebody may know the old secret, run
+    /// kithctl rotate-key afterwards.
+    ChangeSecret,
+
+    /// Rewrite the store under a new data key, and wait until that is done.
+    ///
+    /// After this, whoever knows an old secret and has an old copy of the store reads nothing that
+    /// comes later. Needs as much free space as the store takes. The messenger can be used meanwhile.
+    RotateKey,
+
     /// Close the store: ends all sessions and wipes the keys from memory.
     Lock,
 

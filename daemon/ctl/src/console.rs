@@ -81,6 +81,19 @@ impl Console<'_> {
         not_empty(secret)
     }
 
+    /// The old secret and the new one: typed without echo, or the first line of standard input and
+    /// the rest of it, without one newline at its end.
+    pub(crate) fn old_and_new_secret(&mut self) -> Result<(Zeroizing<String>, Zeroizing<String>), CommandError> {
+        if self.input_is_terminal {
+            return Ok((self.secret("The store's secret: ", false)?, self.secret("The new secret: ", true)?));
+        }
+        let both = self.secret_of_input()?;
+        let (old, new) = both.split_once('\n').ok_or_else(|| {
+            CommandError::Usage("Standard input has one line: the old secret, and the new one after it.".to_owned())
+        })?;
+        Ok((not_empty(Zeroizing::new(old.to_owned()))?, not_empty(Zeroizing::new(new.to_owned()))?))
+    }
+
     fn secret_of_input(&mut self) -> Result<Zeroizing<String>, CommandError> {
         let bytes = Zeroizing::new(self.all_input(LINE_BYTES_MAX)?);
         let secret = std::str::from_utf8(&bytes).map_err(|_| {
@@ -146,6 +159,16 @@ mod tests {
     fn a_piped_secret_loses_one_newline_and_nothing_else() {
         assert_eq!(*with_input(b" s p \n\n", false, |c| c.secret("", true)).unwrap(), " s p \n");
         assert_eq!(*with_input(b"s", false, |c| c.secret("", false)).unwrap(), "s");
+    }
+
+    #[test]
+    fn two_piped_secrets_are_a_line_and_the_rest() {
+        let (old, new) = with_input(b"old one\nnew one\n", false, |c| c.old_and_new_secret()).unwrap();
+        assert_eq!((old.as_str(), new.as_str()), ("old one", "new one"));
+        for refused in [&b"one\n"[..], b"\nnew", b"old\n\n", b""] {
+            let result = with_input(refused, false, |c| c.old_and_new_secret());
+            assert!(matches!(result, Err(CommandError::Usage(_))), "{refused:?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,12 @@ pub trait Manager1 {
     /// Opens the store.
     fn unlock(&self, secret: &Secret) -> Result<()>;
 
+    /// Puts the store's keys under another secret.
+    fn change_secret(&self, old: &Secret, new: &Secret) -> Result<()>;
+
+    /// Begins to rewrite the store under a new data key; the path is the task's.
+    fn rotate_key(&self) -> Result<OwnedObjectPath>;
+
     /// Closes sessions and wipes keys.
     fn lock(&self) -> Result<()>;
 

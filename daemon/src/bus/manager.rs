@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kith_dbus::{
     AcceptOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal,
-    Retention, RetentionChoice, Secret, SetUpOptions, Signaling,
+    Retention, RetentionChoice, Secret, SetUpOptions, Signaling, task_path,
 };
 use kith_engine::{Event, Reply, Request, RequestError};
 use tokio::sync::watch;
@@ -86,6 +86,17 @@ impl Manager {
         self.handle.unlock(secret.into_inner()).await.map_err(refusal)?;
         self.reached(handle::DaemonState::Ready).await;
         Ok(())
+    }
+
+    async fn change_secret(&self, old: Secret, new: Secret) -> Result<(), Refusal> {
+        self.handle.change_secret(old.into_inner(), new.into_inner()).await.map_err(refusal)
+    }
+
+    #[zbus(out_args("task"))]
+    async fn rotate_key(&self) -> Result<OwnedObjectPath, Refusal> {
+        let task = self.handle.rotate_key().await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(task_path(task.0))
     }
 
     async fn lock(&self) -> Result<(), Refusal> {

@@ -7,8 +7,7 @@ use tracing::info;
 use zeroize::Zeroizing;
 
 use super::clock::now;
-use super::secret::judged;
-use super::verified;
+use super::secret::verified;
 use crate::backup::{self, Access, Form, Plan, Restored};
 use crate::handle::CallError;
 use crate::store::{Attempts, CompleteDraft, Folder, Keyholder, ReadError, Reader, Store};
@@ -68,7 +67,7 @@ fn exported(
     let form = match plain {
         None => Form::Encrypted,
         Some(secret) => {
-            judged(&source.attempts, || verified(&source.keyholder, &secret)).map_err(TaskEnd::Failed)?;
+            verified(&source.keyholder, &source.attempts, &secret).map_err(TaskEnd::Failed)?;
             Form::Plain
         }
     };

@@ -11,7 +11,7 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::backup::{self, Opened};
-use super::secret::judged;
+use super::secret::{judged, not_empty};
 use super::{Next, Start, entropy, stopped, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, Desk};
@@ -204,9 +204,11 @@ fn refuse(call: Call, refusal: CallError) {
     match call {
         Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
         Call::Lock { done } => drop(done.send(Ok(()))),
-        Call::Unlock { done, .. } | Call::Wipe { done, .. } => drop(done.send(Err(refusal))),
         Call::ChooseRetention { done, .. } => drop(done.send(Err(refusal))),
-        Call::Check { done } | Call::Export { done, .. } | Call::Import { done, .. } => {
+        Call::Unlock { done, .. } | Call::ChangeSecret { done, .. } | Call::Wipe { done, .. } => {
+            drop(done.send(Err(refusal)));
+        }
+        Call::Check { done } | Call::RotateKey { done } | Call::Export { done, .. } | Call::Import { done, .. } => {
             drop(done.send(Err(refusal)));
         }
         Call::Engine { done, .. } => drop(done.send(Err(refusal))),
@@ -231,13 +233,6 @@ fn adopted(store: &PlainStore, secret: &Zeroizing<String>, display_name: &str) -
     not_empty(secret)?;
     let display_name = if display_name.is_empty() { None } else { Some(checked_name(display_name)?) };
     store.set_up(secret.as_bytes(), display_name).map_err(CallError::from)
-}
-
-fn not_empty(secret: &Zeroizing<String>) -> Result<(), RequestError> {
-    if secret.trim_end_matches('\n').is_empty() {
-        return Err(RequestError::InvalidArgument("the secret is empty"));
-    }
-    Ok(())
 }
 
 /// Makes the device that a backup holds.

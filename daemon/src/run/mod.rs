@@ -18,8 +18,8 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, Link, Signaling};
 use crate::credential;
-use crate::handle::{CallError, DaemonState, Desk, Handle, Status, door};
-use crate::store::{self, Attempts, ChangeError, Folder, FolderError, Found, Keyholder, OpenError};
+use crate::handle::{DaemonState, Desk, Handle, Status, door};
+use crate::store::{self, Attempts, Folder, FolderError, Found, OpenError};
 use backup::Opened;
 
 /// What the loop needs to know.
@@ -145,15 +145,6 @@ impl Start {
         };
         Some(Self { secret, set_up_name: settings.set_up_name.clone() })
     }
-}
-
-/// Whether this is the secret of the open store. Takes as long as deriving a key: not for the async
-/// loop's own thread.
-fn verified(keyholder: &Keyholder, secret: &Zeroizing<String>) -> Result<(), CallError> {
-    keyholder.verify(secret.as_bytes()).map_err(|error| match error {
-        ChangeError::WrongSecret => CallError::WrongSecret,
-        ChangeError::Locked | ChangeError::Full | ChangeError::Failed(_) => CallError::Locked,
-    })
 }
 
 fn status(found: &Found) -> Status {

@@ -17,13 +17,12 @@ use zeroize::Zeroizing;
 use super::backup::{self, Import, Opened};
 use super::clock::now;
 use super::retention::Keeper;
-use super::secret::judged;
-use super::{Next, Settings, check, entropy, locked, publish, stopped, verified, wiped};
+use super::{Next, Settings, check, entropy, locked, publish, secret, stopped, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::signaling;
-use crate::store::{self, Attempts, Folder, Found, Reader, RetentionChoice, Writer};
+use crate::store::{self, Attempts, Folder, Found, Keyholder, Reader, RetentionChoice, Writer};
 use crate::task::{TaskId, TaskKind};
 
 /// Reads of history that run side by side; each holds at most one page.
@@ -48,6 +47,7 @@ enum End {
 struct Ready<'a> {
     engine: Engine,
     writer: Writer,
+    keyholder: Keyholder,
     reader: Reader,
     links: Links,
     server: Option<signaling::Client>,
@@ -115,6 +115,7 @@ pub(super) async fn run(
     let end = {
         let mut ready = Ready {
             engine,
+            keyholder: writer.keyholder(),
             writer,
             reader,
             links,
@@ -310,6 +311,8 @@ impl Ready<'_> {
             Call::Check { done } => drop(done.send(self.check())),
             Call::Export { file, plain, done } => drop(done.send(self.export(file, plain))),
             Call::Import { file, plan, done } => drop(done.send(self.import(file, plan))),
+            Call::ChangeSecret { old, new, done } => self.change_secret(old, new, done),
+            Call::RotateKey { done } => drop(done.send(self.rotate_key())),
             // Already open.
             Call::Unlock { done, .. } | Call::Lock { done } => drop(done.send(Ok(()))),
         }
@@ -317,9 +320,8 @@ impl Ready<'_> {
 
     /// Closes the store and wipes it, if the secret is right.
     fn wipe(&self, secret: Zeroizing<String>, done: Done) {
-        let (attempts, keyholder, ends) = (self.attempts.clone(), self.writer.keyholder(), self.ends_in.clone());
-        let verified =
-            tokio::task::spawn_blocking(move || wiped(|| judged(&attempts, || verified(&keyholder, &secret))));
+        let (attempts, keyholder, ends) = (self.attempts.clone(), self.keyholder.clone(), self.ends_in.clone());
+        let verified = tokio::task::spawn_blocking(move || wiped(|| secret::verified(&keyholder, &attempts, &secret)));
         tokio::spawn(async move {
             match verified.await {
                 // In vain where the loop has ended meanwhile; the caller learns that.
@@ -340,7 +342,7 @@ impl Ready<'_> {
     fn export(&self, file: File, plain: Option<Zeroizing<String>>) -> Result<TaskId, CallError> {
         let task = self.desk.tasks.begin(TaskKind::Export)?;
         let id = task.id();
-        let (reader, keyholder) = (self.reader.clone(), self.writer.keyholder());
+        let (reader, keyholder) = (self.reader.clone(), self.keyholder.clone());
         let source = backup::Source { reader, keyholder, attempts: self.attempts.clone() };
         tokio::task::spawn_blocking(move || wiped(|| backup::export(&source, file, plain, task)));
         Ok(id)
@@ -351,7 +353,7 @@ impl Ready<'_> {
         let task = self.desk.tasks.begin(TaskKind::Import)?;
         let id = task.id();
         let (folder, ends) = (self.folder.clone(), self.ends_in.clone());
-        let access = Access::Open(self.client_id, self.writer.keyholder());
+        let access = Access::Open(self.client_id, self.keyholder.clone());
         let reading =
             tokio::task::spawn_blocking(move || wiped(|| backup::import(&folder, &access, file, &plan, task)));
         tokio::spawn(async move {
@@ -360,6 +362,20 @@ impl Ready<'_> {
                 drop(ends.send(End::Import(Box::new(import))).await);
             }
         });
+        Ok(id)
+    }
+
+    /// The old secret is judged as at the unlocking: whoever guesses here is slowed down, too.
+    fn change_secret(&self, old: Zeroizing<String>, new: Zeroizing<String>, done: Done) {
+        let (keyholder, attempts) = (self.keyholder.clone(), self.attempts.clone());
+        // Whoever asked may have gone; the secret is changed all the same.
+        tokio::task::spawn_blocking(move || done.send(wiped(|| secret::changed(&keyholder, &attempts, &old, &new))));
+    }
+
+    fn rotate_key(&self) -> Result<TaskId, CallError> {
+        let task = self.desk.tasks.begin(TaskKind::Rotation)?;
+        let id = task.id();
+        self.keyholder.rotate(task);
         Ok(id)
     }
 

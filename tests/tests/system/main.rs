@@ -7,6 +7,7 @@ mod chaos;
 mod contract;
 mod credential;
 mod keep;
+mod keys;
 mod locked;
 mod long;
 mod nodes;

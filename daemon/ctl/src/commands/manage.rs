@@ -2,8 +2,12 @@
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
-use kith_dbus::{DaemonState, LoggingMode, Manager1Proxy, SetUpOptions};
+use futures_util::StreamExt as _;
+use kith_dbus::{
+    DaemonState, Failure, LoggingMode, Manager1Proxy, Refusal, RefusalName, SetUpOptions, Task1Proxy, TaskState,
+};
 use serde_json::{Value, json};
+use zbus::proxy::CacheProperties;
 
 use crate::arguments::Arguments;
 use crate::bus;
@@ -31,6 +35,42 @@ pub(super) async fn unlock(arguments: &Arguments, console: &mut Console<'_>) -> 
     let (state, client_id) = (manager.state().await?, manager.client_id().await?);
     let value = json!({ "state": state.word(), "client_id": client_id });
     console.result(arguments.json, &value, "The messenger is ready.")
+}
+
+pub(super) async fn change_secret(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    let (old, new) = console.old_and_new_secret()?;
+    manager.change_secret(&old.into(), &new.into()).await?;
+    let words = "The new secret holds. If somebody may know the old one, run kithctl rotate-key.";
+    console.result(arguments.json, &json!({ "changed": true }), words)
+}
+
+pub(super) async fn rotate_key(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
+    let connection = bus::connect(arguments).await?;
+    let path = bus::manager(&connection).await?.rotate_key().await?;
+    let builder = Task1Proxy::builder(&connection).path(path).cache_properties(CacheProperties::No);
+    let task = builder.build().await?;
+    // First the signals, then the state: it may have ended before, or end in between.
+    let mut ends = task.receive_finished().await?;
+    if task.state().await? == TaskState::Running {
+        console.remark("The store is being rewritten.")?;
+        if ends.next().await.is_none() {
+            return Err(Failure::NotReachable("it went away".to_owned()).into());
+        }
+    }
+    match task.state().await? {
+        TaskState::Done => console.result(arguments.json, &json!({ "rotated": true }), "The store has a new data key."),
+        TaskState::Cancelled => Err(CommandError::Cancelled),
+        TaskState::Failed | TaskState::Running | TaskState::Unknown => Err(why(&task).await?.into()),
+    }
+}
+
+/// Why a task failed.
+async fn why(task: &Task1Proxy<'_>) -> Result<Failure, CommandError> {
+    let mut summary = task.summary().await?;
+    let mut text = |key| summary.remove(key).and_then(|value| String::try_from(value).ok());
+    let name = text("error").and_then(|name| RefusalName::from_full(&name)).unwrap_or(RefusalName::StorageFailed);
+    Ok(Failure::Refused(Refusal::new(name, text("sentence").unwrap_or_default())))
 }
 
 pub(super) async fn lock(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::fake::{GATE, HALL, IN_CLEAR, OWN, SEALED, SECRET, URI};
 use super::*;
+use crate::task::TaskKind;
 
 /// What a command printed, and how it ended.
 pub(super) struct Run {
@@ -149,6 +150,22 @@ async fn a_device_is_set_up_locked_and_unlocked_by_piped_secrets() {
     });
     assert_eq!(status, expected);
     assert!(ctl(&stage, &["status"], "").await.done().out.contains("signaling:  online"));
+}
+
+#[tokio::test]
+async fn the_secret_is_changed_and_the_data_key_after_it() {
+    let stage = Stage::ready().await;
+    let wrong = ctl(&stage, &["--json", "change-secret"], "guess\nanother").await;
+    assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
+    let changed = ctl(&stage, &["change-secret"], &format!("{SECRET}\nanother\n")).await.done();
+    assert!(changed.out.contains("rotate-key"), "{}", changed.out);
+    let rotated = ctl(&stage, &["--json", "rotate-key"], "").await.done();
+    assert_eq!(rotated.json(), json!({ "rotated": true }));
+    let task = stage.handle.tasks().begin(TaskKind::Export).unwrap();
+    let busy = ctl(&stage, &["rotate-key"], "").await;
+    assert_eq!(busy.exit, Exit::Refused);
+    assert!(busy.err.contains("long work"), "{}", busy.err);
+    drop(task);
 }
 
 #[tokio::test]

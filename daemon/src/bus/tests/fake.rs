@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::backup::{BackupError, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Handle, Read, Row, Status, door};
-use crate::task::{Summary, SummaryValue, Task, TaskEnd, TaskKind};
+use crate::task::{Summary, SummaryValue, Task, TaskEnd, TaskId, TaskKind};
 
 pub(super) const SECRET: &str = "open sesame";
 pub(super) const URI: &str = "kith:aninvitethatnobodyelseshouldsee";
@@ -217,6 +217,13 @@ impl World {
             }
             Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
             Call::Unlock { secret, done } => self.unlock(&secret, done),
+            Call::ChangeSecret { old, new: _, done } => {
+                let wrong = if *old == SECRET { Ok(()) } else { Err(CallError::WrongSecret) };
+                let _ = done.send(refusal.and(wrong));
+            }
+            Call::RotateKey { done } => {
+                let _ = done.send(refusal.and_then(|()| self.rotate()));
+            }
             Call::Lock { done } => {
                 if self.state == DaemonState::Ready {
                     self.set_state(DaemonState::Locked);
@@ -331,6 +338,14 @@ impl World {
             ("replaces", SummaryValue::Flag(is_ready)),
             ("dry_run", SummaryValue::Flag(plan.dry_run)),
         ]))
+    }
+
+    /// A task that ends at once.
+    fn rotate(&self) -> Result<TaskId, CallError> {
+        let task = self.begin_task(TaskKind::Rotation)?;
+        let id = task.id();
+        task.end(TaskEnd::Done(Summary::new()));
+        Ok(id)
     }
 
     fn unlock(&mut self, secret: &str, done: oneshot::Sender<Result<(), CallError>>) {

@@ -16,6 +16,7 @@ mod operations;
 mod reading;
 mod records;
 mod rooms;
+mod rotation;
 mod secrecy;
 mod secret;
 mod trim;

@@ -84,7 +84,8 @@ fn commits_go_on_while_the_store_is_rewritten() {
         let sent = message(next, Direction::Outgoing, b"meanwhile");
         ok(group.write(&[commit(next, sending(peer, &sent))]));
         if next > MESSAGES + 1 {
-            let delivered = Op::Delivered { conversation: peer.into(), peer, number: next - 1, seq: next - 1, utc_ms: 5 };
+            let delivered =
+                Op::Delivered { conversation: peer.into(), peer, number: next - 1, seq: next - 1, utc_ms: 5 };
             ok(group.write(&[commit(next, vec![delivered])]));
         }
         if steps == 2 {

@@ -67,7 +67,8 @@ impl Workload {
             content.inbox.push(received);
         });
         let oldest = self.contents.last().unwrap().waiting[0];
-        let delivered = Op::Delivered { peer: self.peer, number: oldest, seq: oldest, utc_ms: 77 };
+        let delivered =
+            Op::Delivered { conversation: self.peer.into(), peer: self.peer, number: oldest, seq: oldest, utc_ms: 77 };
         self.write(&[vec![delivered]], |content| {
             content.waiting.retain(|number| *number != oldest);
             let message = content.history.iter_mut().find(|message| message.seq == oldest).unwrap();
@@ -133,7 +134,7 @@ fn run() -> Run {
 }
 
 fn content(reader: &Reader, peer: ClientId) -> Content {
-    let outbox = reader.load(kith_engine::Load::Outbox { peer, after: 0, count_max: 256 });
+    let outbox = reader.load(kith_engine::Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 256 });
     let kith_engine::Loaded::Outbox(waiting) = outbox else { panic!("{outbox:?}") };
     let fetch = Read::Inbox { consumer: "nobody".to_owned(), cursor: 0, count_max: 256 };
     Content {
