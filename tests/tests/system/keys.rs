@@ -17,7 +17,7 @@ async fn a_device_goes_on_with_another_secret_and_another_data_key() {
     let before = std::fs::read(&store).unwrap();
 
     let refused = pair.alice.kithctl(&["change-secret"], &format!("guess\n{ANOTHER}")).await.unwrap_err();
-    assert!(refused.to_string().contains("secret"), "{refused}");
+    assert!(format!("{refused:#}").contains("secret"), "{refused:#}");
     pair.alice.kithctl(&["change-secret"], &format!("{secret}\n{ANOTHER}")).await.unwrap();
     pair.alice.kithctl(&["rotate-key"], "").await.unwrap();
     send_all(&mut pair.to_bob, &numbered("after", 3)).await;
