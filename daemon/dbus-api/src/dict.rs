@@ -58,10 +58,10 @@ pub struct ImportOptions {
 #[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
 pub struct CreateRoomOptions {
-    /// 1 to 64 bytes.
-    pub name: String,
-    /// The contacts' objects.
-    pub members: Vec<OwnedObjectPath>,
+    /// 1 to 64 bytes; needed.
+    pub name: Option<String>,
+    /// The contacts' objects; needed.
+    pub members: Option<Vec<OwnedObjectPath>>,
 }
 
 /// One member of a room, as `Room1.Members` shows it.

@@ -113,9 +113,14 @@ impl Engine {
     pub(crate) fn leaves(&mut self, link: LinkId, id: RoomId, now: Now, rng: Rng<'_>) {
         let Some(peer) = self.conns.get(&link).map(|conn| conn.peer) else { return };
         let own_id = self.own_id;
-        let Some(room) = self.rooms.get_mut(&id).filter(|room| room.is_joined() && room.owner == own_id) else {
+        let Some(room) = self.rooms.get_mut(&id) else {
+            // A room that has ended here: the peer may forget it.
+            self.send_frame(link, &Frame::Dismissal { room: id, version: 0 }, now, rng);
             return;
         };
+        if !room.is_joined() || room.owner != own_id {
+            return;
+        }
         if room.members.contains_key(&peer) {
             room.leaving.insert(peer);
             return self.let_go(id, now, rng);

@@ -83,7 +83,7 @@ impl Engine {
         if let Err(error) = result {
             match request {
                 Some(request) => self.reply(request, Err(error.into())),
-                None => self.roster_not_stored(link, &error, now, rng),
+                None => self.roster_not_stored(id, link, &error, now, rng),
             }
             return;
         }
@@ -117,13 +117,22 @@ impl Engine {
         }
     }
 
-    fn roster_not_stored(&mut self, link: Option<LinkId>, error: &CommitError, now: Now, rng: Rng<'_>) {
-        let Some(link) = link else { return };
-        // It comes again in the next session.
-        if let Some(peer) = self.conns.get(&link).map(|conn| conn.peer) {
-            self.trouble(peer, &format!("A room's roster could not be stored: {error}."));
+    /// Whoever brought it, or wanted to be let go, comes again with it in the next session.
+    fn roster_not_stored(&mut self, id: RoomId, link: Option<LinkId>, error: &CommitError, now: Now, rng: Rng<'_>) {
+        let links: Vec<_> = match (link, self.rooms.get_mut(&id)) {
+            (Some(link), _) => vec![link],
+            (None, Some(room)) => {
+                let leaving = std::mem::take(&mut room.leaving);
+                leaving.into_iter().filter_map(|peer| self.session_with(peer)).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        for link in links {
+            if let Some(peer) = self.conns.get(&link).map(|conn| conn.peer) {
+                self.trouble(peer, &format!("A room's roster could not be stored: {error}."));
+            }
+            self.end_conn(link, now, rng);
         }
-        self.end_conn(link, now, rng);
     }
 
     fn put_in_force(&mut self, record: RoomRecord) -> Option<Vec<(u64, crate::MessageId)>> {
@@ -220,6 +229,11 @@ impl Engine {
             conn.heard.insert(id, Heard { version: told.version, hash: told.hash, incarnation });
         }
         let Some(room) = self.rooms.get(&id) else { return self.unknown_room_told(link, peer, told, now, rng) };
+        if told.version == 0 && room.owner == peer {
+            // Its owner was alone in it and has left, or was restored without it: the room has ended.
+            let version = room.version + 1;
+            return self.dismissed(link, id, version, now, rng);
+        }
         let is_member = room.members.contains_key(&peer);
         match room.record.state {
             RoomState::Frozen => return,
@@ -232,6 +246,7 @@ impl Engine {
         }
         let (joined, version, changing) = (room.is_joined(), room.version, room.changing.is_some());
         let agreed = is_member && self.agrees(room, peer);
+        let owned = room.owner == self.own_id;
         if told.version > version {
             // It hands its roster on to whom it hears holds an older one. One that is on its way to the
             // disk may be that one; then all members hear of it.
@@ -240,7 +255,8 @@ impl Engine {
             }
         } else if agreed {
             self.meet(id, peer);
-        } else if joined {
+        } else if joined && (told.version > 0 || owned) {
+            // Who knows nothing of the room takes its first roster from the owner only.
             self.hand_on(link, peer, id, now, rng);
         }
     }

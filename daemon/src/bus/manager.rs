@@ -154,9 +154,11 @@ impl Manager {
 
     #[zbus(out_args("room"))]
     async fn create_room(&self, options: CreateRoomOptions) -> Result<OwnedObjectPath, Refusal> {
-        let members = options.members.iter().map(|path| map::parse_peer(path));
+        // What is left out is refused like what is empty, once the store is open.
+        let CreateRoomOptions { name, members } = options;
+        let members = members.iter().flatten().map(|path| map::parse_peer(path));
         let members = members.collect::<Result<Vec<_>, _>>().map_err(refusal)?;
-        let request = Request::CreateRoom { name: options.name, members };
+        let request = Request::CreateRoom { name: name.unwrap_or_default(), members };
         let reply = self.handle.request(request).await.map_err(refusal)?;
         self.settling.settled().await;
         match reply {

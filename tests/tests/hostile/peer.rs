@@ -311,7 +311,7 @@ impl HostilePeer {
 
     /// So many pings and frames that nobody knows, as fast as the pings are answered.
     pub(crate) async fn flood(&mut self, channel: &mut Channel, count: usize) {
-        let unknown = [&[0x8b, 4, 0][..], &[7; 1024]].concat();
+        let unknown = [&[0xff, 4, 0][..], &[7; 1024]].concat();
         for _ in 0..count / FLOOD_BATCH {
             for _ in 0..FLOOD_BATCH {
                 self.say(channel, &Frame::Ping([1; 8]));

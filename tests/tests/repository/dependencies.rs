@@ -26,7 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 
 /// All that the engine is made of. What needs a runtime, a file or a socket does not belong there.
-const ENGINE: &[&str] = &["data-encoding", "kith-crypto", "postcard", "rand_core", "serde", "thiserror", "zeroize"];
+const ENGINE: &[&str] =
+    &["data-encoding", "kith-crypto", "postcard", "rand_core", "serde", "serde_bytes", "thiserror", "zeroize"];
 
 /// What brings input and output along, at any depth.
 const INPUT_AND_OUTPUT: &[&str] =

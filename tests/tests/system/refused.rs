@@ -99,6 +99,6 @@ async fn a_configuration_with_an_unknown_key() {
     let file = folder.path().join("kithd.toml");
     let said = refusal(&file).await;
     assert!(said.starts_with(&format!("exit status: 1: Error: {} is not valid:", file.display())), "{said}");
-    assert!(said.contains("unknown field `urI`, expected `url` or `allow_plain`"), "{said}");
+    assert!(said.contains("unknown field `urI`, expected one of `url`, `other_urls`, `allow_plain`"), "{said}");
     assert!(!Path::new(&data).exists());
 }

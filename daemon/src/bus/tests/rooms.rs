@@ -10,7 +10,7 @@ use super::*;
 impl Stage {
     /// A room of this device and the contact `hall`.
     async fn room(&self) -> OwnedObjectPath {
-        let options = CreateRoomOptions { name: "house".to_owned(), members: vec![map::peer_path(HALL)] };
+        let options = CreateRoomOptions { name: Some("house".to_owned()), members: Some(vec![map::peer_path(HALL)]) };
         self.manager().await.create_room(&options).await.unwrap()
     }
 
@@ -63,7 +63,7 @@ async fn an_owner_changes_a_room_and_leaves_it_last() {
     room.remove(&map::peer_path(GATE)).await.unwrap();
     room.leave().await.unwrap();
     assert_eq!(room.name().await, Err(Failure::NoObject));
-    let nobody = CreateRoomOptions { name: "x".into(), members: vec![map::no_object()] };
+    let nobody = CreateRoomOptions { name: Some("x".into()), members: Some(vec![map::no_object()]) };
     let refused = stage.manager().await.create_room(&nobody).await;
     assert!(matches!(refused, Err(Failure::Refused(refusal)) if refusal.name == RefusalName::InvalidArgument));
 }

@@ -374,8 +374,11 @@ fn rooms_span_servers() {
 #[test]
 fn a_room_that_is_full_elsewhere_has_no_place_here() {
     let mut fleet = Fleet::new(2);
-    let member =
-        |n: usize| ClientId::from_bytes([u8::try_from(n % 250).unwrap() + 1; 20].map(|byte| byte ^ (n / 250) as u8));
+    let member = |n: usize| {
+        let mut bytes = [1; 20];
+        bytes[..2].copy_from_slice(&u16::try_from(n).unwrap().to_be_bytes());
+        ClientId::from_bytes(bytes)
+    };
     for n in 0..ROOM_DEVICES_MAX {
         let connection = fleet.log_in(0, member(n), 0);
         fleet.say(0, connection, ToServer::EnterRoom(TOKEN));

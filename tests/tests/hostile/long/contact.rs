@@ -26,8 +26,8 @@ fn nonsense(duel: &mut Duel) -> Vec<(&'static str, Vec<u8>)> {
     let card = duel.peer.identity.card().clone();
     let message = duel.peer.message("nobody should read this");
     vec![
-        ("unknown", vec![0x0b, 0, 3, 1, 2, 3]),
-        ("padding", [&[0x8b, 0, 0][..], &[1; 125]].concat()),
+        ("unknown", vec![0x7f, 0, 3, 1, 2, 3]),
+        ("padding", [&[0xff, 0, 0][..], &[1; 125]].concat()),
         ("frame", vec![0x02, 0xff, 0xff]),
         ("frame", vec![0x03, 0, 1, 0]),
         ("hello twice", plaintext(&Frame::Hello(Hello { version: Version::OWN, incarnation: [0; 16] }))),
