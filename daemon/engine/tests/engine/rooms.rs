@@ -354,3 +354,31 @@ fn a_full_disk_changes_no_room_and_once_there_is_space_it_changes() {
     world.devices[1].disk.full = false;
     assert!(world.run_while(120_000, |w| w.devices[1].rooms[&room].name != "cellar"));
 }
+
+#[test]
+fn a_leave_that_the_owners_full_disk_refused_is_asked_for_again() {
+    let mut world = World::acquainted(417, 3);
+    let room = room_of(&mut world, &[0, 1, 2]);
+    world.devices[0].disk.full = true;
+    ask(&mut world, 2, Request::LeaveRoom(room)).unwrap();
+    world.run_for(5_000);
+    assert_eq!(world.devices[0].rooms[&room].members.len(), 3);
+    assert!(!world.troubles(0).is_empty(), "the owner's user hears of the full disk");
+    world.devices[0].disk.full = false;
+    assert!(world.run_while(120_000, |w| !agreed(w, room, &[0, 1])));
+    world.run_for(1_000);
+    assert!(world.devices[2].disk.state().rooms.is_empty());
+}
+
+#[test]
+fn a_member_learns_that_a_room_has_ended_which_its_owner_knows_no_longer() {
+    let mut world = World::acquainted(418, 2);
+    let room = room_of(&mut world, &[0, 1]);
+    world.crash(1);
+    let peer = world.devices[1].id;
+    ask(&mut world, 0, Request::RemoveMember { room, peer }).unwrap();
+    assert!(world.run_while(60_000, |w| w.devices[0].rooms[&room].members.len() > 1));
+    ask(&mut world, 0, Request::LeaveRoom(room)).unwrap();
+    world.start(1);
+    assert!(world.run_while(60_000, |w| state(w, 1, room) != Some(RoomState::Removed)));
+}
