@@ -8,8 +8,8 @@
 //!
 //! Invariants:
 //! - Every value but the clear header is sealed for its table and its row key, so a value that is
-//!   moved does not open. Plaintext is never accepted. Row keys hold small local numbers and row
-//!   tags, never an id.
+//!   moved does not open. Plaintext is accepted only while a store of version 0 is being sealed. Row keys hold
+//!   small local numbers and row tags, never an id.
 //! - A completion without an error means that the commit is on disk: the transaction is written
 //!   with [`redb::Durability::Immediate`], which fsyncs before it returns. An acknowledgement
 //!   rests on this. Completions come in the order of the commits.
