@@ -2,7 +2,7 @@
 //!
 //! `line` gives each entry of a store its line of JSON, `seal` is the clear header and the sealed
 //! chunks, `sink` writes a file and `source` reads one, `check` knows which line may follow which.
-//! [`export`] and [`restore`] put them together with the store.
+//! [`export()`] and [`restore()`] put them together with the store.
 //!
 //! Invariants:
 //! - A file is read whole, and every line of it is checked, before anything is written. It is then
