@@ -11,6 +11,7 @@ pub mod bus;
 pub mod config;
 pub mod credential;
 pub mod handle;
+mod hex;
 pub mod link;
 pub mod plain;
 pub mod run;

@@ -1,9 +1,10 @@
-//! Records in clear, as JSON objects (docs/protocol.md §8.8): what a store of version 0 holds.
+//! Records in clear, as JSON objects (docs/protocol.md §8.8): what a store of version 0 holds. Backups say the same
+//! things in the same words.
 //!
 //! Bytes are lower-case hexadecimal digits; a message's body is Base64 (RFC 4648 §4). A key that
 //! is unknown or missing is an error, and so is a value out of its range.
 
-use data_encoding::{BASE64, HEXLOWER};
+use data_encoding::BASE64;
 use kith_crypto::identity::{Card, Identity};
 use kith_engine::{
     ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
@@ -11,6 +12,8 @@ use kith_engine::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::hex::Hex;
 
 /// A record with its JSON object.
 pub trait Plain: Sized {
@@ -46,16 +49,17 @@ pub struct PlainProfile {
 pub struct PlainContact {
     card: Hex<130>,
     name: String,
-    state: PlainContactState,
+    state: ContactWord,
     major_min: u8,
     paired_ms: u64,
     seen_ms: u64,
     incarnation: Hex<16>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A contact's state, in a word.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum PlainContactState {
+pub(crate) enum ContactWord {
     Pending,
     Paired,
 }
@@ -84,13 +88,13 @@ pub struct PlainMark {
 pub struct PlainMessage {
     seq: u64,
     id: Hex<16>,
-    direction: PlainDirection,
+    direction: DirectionWord,
     number: u64,
     incarnation: Hex<16>,
     sent_ms: u64,
     clock_trusted: bool,
     done_ms: u64,
-    state: PlainMessageState,
+    state: DeliveryWord,
     #[serde(rename = "type")]
     content_type: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,18 +104,76 @@ pub struct PlainMessage {
     body: Body,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A message's direction, in a word.
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum PlainDirection {
+pub(crate) enum DirectionWord {
     Outgoing,
     Incoming,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A message's state, in a word.
+#[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum PlainMessageState {
+pub(crate) enum DeliveryWord {
     Queued,
     Delivered,
+}
+
+impl From<ContactState> for ContactWord {
+    fn from(state: ContactState) -> Self {
+        match state {
+            // There are no rooms in clear, and none who are known by one.
+            ContactState::Pending | ContactState::Introduced => Self::Pending,
+            ContactState::Paired => Self::Paired,
+        }
+    }
+}
+
+impl From<ContactWord> for ContactState {
+    fn from(word: ContactWord) -> Self {
+        match word {
+            ContactWord::Pending => Self::Pending,
+            ContactWord::Paired => Self::Paired,
+        }
+    }
+}
+
+impl From<Direction> for DirectionWord {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Outgoing => Self::Outgoing,
+            // There are no rooms in clear.
+            Direction::Incoming | Direction::Member(_) => Self::Incoming,
+        }
+    }
+}
+
+impl From<DirectionWord> for Direction {
+    fn from(word: DirectionWord) -> Self {
+        match word {
+            DirectionWord::Outgoing => Self::Outgoing,
+            DirectionWord::Incoming => Self::Incoming,
+        }
+    }
+}
+
+impl From<MessageState> for DeliveryWord {
+    fn from(state: MessageState) -> Self {
+        match state {
+            MessageState::Queued => Self::Queued,
+            MessageState::Delivered => Self::Delivered,
+        }
+    }
+}
+
+impl From<DeliveryWord> for MessageState {
+    fn from(word: DeliveryWord) -> Self {
+        match word {
+            DeliveryWord::Queued => Self::Queued,
+            DeliveryWord::Delivered => Self::Delivered,
+        }
+    }
 }
 
 impl Plain for Identity {
@@ -153,11 +215,7 @@ impl Plain for ContactRecord {
         PlainContact {
             card: Hex(*self.card.as_bytes()),
             name: self.name.clone(),
-            state: match self.state {
-                // There are no rooms in clear, and none who are known by one.
-                ContactState::Pending | ContactState::Introduced => PlainContactState::Pending,
-                ContactState::Paired => PlainContactState::Paired,
-            },
+            state: self.state.into(),
             major_min: self.major_min,
             paired_ms: self.paired_utc_ms,
             seen_ms: self.seen_utc_ms,
@@ -170,10 +228,7 @@ impl Plain for ContactRecord {
         Some(Self {
             card: Card::parse(&card.0).ok()?,
             name,
-            state: match state {
-                PlainContactState::Pending => ContactState::Pending,
-                PlainContactState::Paired => ContactState::Paired,
-            },
+            state: state.into(),
             major_min,
             paired_utc_ms: paired_ms,
             seen_utc_ms: seen_ms,
@@ -215,20 +270,13 @@ impl Plain for MessageRecord {
         PlainMessage {
             seq: self.seq,
             id: Hex(self.id.0),
-            direction: match self.direction {
-                Direction::Outgoing => PlainDirection::Outgoing,
-                // There are no rooms in clear.
-                Direction::Incoming | Direction::Member(_) => PlainDirection::Incoming,
-            },
+            direction: self.direction.into(),
             number: self.number,
             incarnation: Hex(self.incarnation.0),
             sent_ms: self.sent_utc_ms,
             clock_trusted: self.clock_trusted,
             done_ms: self.done_utc_ms,
-            state: match self.state {
-                MessageState::Queued => PlainMessageState::Queued,
-                MessageState::Delivered => PlainMessageState::Delivered,
-            },
+            state: self.state.into(),
             content_type: self.content_type.clone(),
             reply_to: self.reply_to.map(|id| Hex(id.0)),
             ttl_s: self.ttl_s,
@@ -240,43 +288,18 @@ impl Plain for MessageRecord {
         Some(Self {
             seq: object.seq,
             id: MessageId(object.id.0),
-            direction: match object.direction {
-                PlainDirection::Outgoing => Direction::Outgoing,
-                PlainDirection::Incoming => Direction::Incoming,
-            },
+            direction: object.direction.into(),
             number: object.number,
             incarnation: Incarnation(object.incarnation.0),
             sent_utc_ms: object.sent_ms,
             clock_trusted: object.clock_trusted,
             done_utc_ms: object.done_ms,
-            state: match object.state {
-                PlainMessageState::Queued => MessageState::Queued,
-                PlainMessageState::Delivered => MessageState::Delivered,
-            },
+            state: object.state.into(),
             content_type: object.content_type,
             reply_to: object.reply_to.map(|id| MessageId(id.0)),
             ttl_s: object.ttl_s,
             body: object.body.0,
         })
-    }
-}
-
-/// Bytes as hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroize)]
-pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
-
-impl<const N: usize> Serialize for Hex<N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&Zeroizing::new(HEXLOWER.encode(&self.0)))
-    }
-}
-
-impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let digits = Zeroizing::new(String::deserialize(deserializer)?);
-        let bytes = Zeroizing::new(HEXLOWER.decode(digits.as_bytes()).map_err(D::Error::custom)?);
-        let bytes = bytes.as_slice().try_into().map_err(|_| D::Error::custom("another number of digits"))?;
-        Ok(Self(bytes))
     }
 }
 

@@ -5,7 +5,7 @@ use kith_crypto::vault::{ITERATIONS_MAX, ITERATIONS_MIN};
 use serde::{Deserialize, Serialize};
 
 use super::error::BackupError;
-use super::hex::Hex;
+use crate::hex::Hex;
 
 /// The longest first line, with its newline.
 pub(super) const HEADER_BYTES_MAX: usize = 1_024;

@@ -4,14 +4,15 @@ use data_encoding::BASE64;
 use kith_crypto::identity::{Card, ClientId, Identity};
 use kith_crypto::wire::{BODY_BYTES_MAX, is_content_type};
 use kith_engine::{
-    ContactRecord, ContactState, ConversationRecord, Direction, Incarnation, Mark, MessageId, MessageRecord,
-    MessageState, MissingRecord, ProfileRecord, StandingRecord, StoredContact,
+    ContactRecord, ConversationRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord,
+    StandingRecord, StoredContact,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::error::BackupError;
-use super::hex::Hex;
+use crate::hex::Hex;
+use crate::plain::{ContactWord, DeliveryWord, DirectionWord, Plain, PlainMark};
 use crate::store::{Entry, RetentionChoice};
 
 /// The longest line: a body of 12,288 control characters is 73,728 bytes in JSON, and the rest of
@@ -82,7 +83,7 @@ struct RetentionLine {
 struct ContactLine {
     card: Hex<130>,
     name: String,
-    state: StateWord,
+    state: ContactWord,
     major_min: u8,
     paired_ms: u64,
     seen_ms: u64,
@@ -94,21 +95,7 @@ struct ContactLine {
     missing: u64,
     verified: bool,
     blocked: bool,
-    marks: Vec<MarkLine>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum StateWord {
-    Pending,
-    Paired,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MarkLine {
-    incarnation: Hex<16>,
-    number: u64,
+    marks: Vec<PlainMark>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,20 +120,6 @@ struct MessageLine {
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     base64: Option<String>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DirectionWord {
-    Outgoing,
-    Incoming,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DeliveryWord {
-    Queued,
-    Delivered,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -247,11 +220,7 @@ fn contact_line(stored: &StoredContact) -> ContactLine {
     ContactLine {
         card: Hex(*contact.card.as_bytes()),
         name: contact.name.clone(),
-        state: match contact.state {
-            // A copy holds no device that is known by a room only.
-            ContactState::Pending | ContactState::Introduced => StateWord::Pending,
-            ContactState::Paired => StateWord::Paired,
-        },
+        state: contact.state.into(),
         major_min: contact.major_min,
         paired_ms: contact.paired_utc_ms,
         seen_ms: contact.seen_utc_ms,
@@ -263,10 +232,7 @@ fn contact_line(stored: &StoredContact) -> ContactLine {
         missing: missing.count,
         verified: standing.verified,
         blocked: standing.blocked,
-        marks: marks
-            .iter()
-            .map(|mark| MarkLine { incarnation: Hex(mark.incarnation.0), number: mark.number })
-            .collect(),
+        marks: marks.iter().map(Plain::to_object).collect(),
     }
 }
 
@@ -274,15 +240,11 @@ fn contact(line: ContactLine) -> Option<StoredContact> {
     if line.marks.len() > Mark::COUNT_MAX {
         return None;
     }
-    let mark = |line: &MarkLine| Mark { incarnation: Incarnation(line.incarnation.0), number: line.number };
     Some(StoredContact {
         contact: ContactRecord {
             card: Card::parse(&line.card.0).ok()?,
             name: kith_engine::checked_name(&line.name).ok()?,
-            state: match line.state {
-                StateWord::Pending => ContactState::Pending,
-                StateWord::Paired => ContactState::Paired,
-            },
+            state: line.state.into(),
             major_min: line.major_min,
             paired_utc_ms: line.paired_ms,
             seen_utc_ms: line.seen_ms,
@@ -294,7 +256,7 @@ fn contact(line: ContactLine) -> Option<StoredContact> {
             unread: line.unread,
             sent_number: line.sent_number,
         },
-        marks: line.marks.iter().map(mark).collect(),
+        marks: line.marks.into_iter().map(Mark::from_object).collect::<Option<_>>()?,
         outbox_count: 0,
         missing: MissingRecord { watching: false, count: line.missing },
         standing: StandingRecord { verified: line.verified, blocked: line.blocked },
@@ -310,15 +272,8 @@ fn message_line(message: &MessageRecord) -> MessageLine {
     MessageLine {
         seq: message.seq,
         id: Hex(message.id.0),
-        direction: match message.direction {
-            Direction::Outgoing => DirectionWord::Outgoing,
-            // A copy holds no rooms.
-            Direction::Incoming | Direction::Member(_) => DirectionWord::Incoming,
-        },
-        state: match message.state {
-            MessageState::Queued => DeliveryWord::Queued,
-            MessageState::Delivered => DeliveryWord::Delivered,
-        },
+        direction: message.direction.into(),
+        state: message.state.into(),
         number: message.number,
         incarnation: Hex(message.incarnation.0),
         sent_ms: message.sent_utc_ms,
@@ -344,19 +299,13 @@ fn message(line: MessageLine) -> Option<MessageRecord> {
     Some(MessageRecord {
         seq: line.seq,
         id: MessageId(line.id.0),
-        direction: match line.direction {
-            DirectionWord::Outgoing => Direction::Outgoing,
-            DirectionWord::Incoming => Direction::Incoming,
-        },
+        direction: line.direction.into(),
         number: line.number,
         incarnation: Incarnation(line.incarnation.0),
         sent_utc_ms: line.sent_ms,
         clock_trusted: line.clock_trusted,
         done_utc_ms: line.done_ms,
-        state: match line.state {
-            DeliveryWord::Queued => MessageState::Queued,
-            DeliveryWord::Delivered => MessageState::Delivered,
-        },
+        state: line.state.into(),
         content_type: line.content_type,
         reply_to: line.reply_to.map(|id| MessageId(id.0)),
         ttl_s: line.ttl_s,

@@ -17,7 +17,6 @@ mod check;
 mod error;
 mod export;
 mod header;
-mod hex;
 mod line;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod reread;

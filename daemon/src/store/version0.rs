@@ -13,7 +13,7 @@ use super::{
     table::{IDENTITY_KEY, NEXT_CONVERSATION_KEY, PROFILE_KEY, Table},
     value::{CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored, encode},
 };
-use crate::plain::{Hex, Plain};
+use crate::{hex::Hex, plain::Plain};
 
 /// The first byte of a value in clear.
 pub(super) const VERSION: u8 = 0;

@@ -5,10 +5,11 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::{Zeroize, Zeroizing};
 
 /// So many bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hex<const N: usize>(pub(super) [u8; N]);
+#[derive(Clone, Copy, PartialEq, Eq, Zeroize)]
+pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
 
 struct Digits<const N: usize>;
 
@@ -31,7 +32,7 @@ impl<const N: usize> Visitor<'_> for Digits<N> {
 
 impl<const N: usize> Serialize for Hex<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&HEXLOWER.encode(&self.0))
+        serializer.serialize_str(&Zeroizing::new(HEXLOWER.encode(&self.0)))
     }
 }
 
