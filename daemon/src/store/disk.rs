@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::{
-    batch::Witness,
+    changes::Witness,
     custody::Custody,
     fault::Fault,
     folder::{Folder, IMPORT_FILE, NEW_FILE, STORE_FILE},

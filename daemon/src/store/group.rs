@@ -6,7 +6,8 @@ use kith_engine::{Commit, CommitError, Op};
 use redb::{Durability, WriteTransaction};
 
 use super::{
-    batch::{self, Batch, Changes},
+    batch::{self, Batch},
+    changes::Changes,
     chore::{self, Chore, Chores, RotateError},
     custody::Wrapping,
     disk::{Door, SwitchError},

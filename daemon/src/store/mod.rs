@@ -34,6 +34,7 @@
 
 mod attempts;
 mod batch;
+mod changes;
 mod check;
 mod chore;
 mod copy;

@@ -10,7 +10,7 @@ use kith_crypto::vault::StoreKeys;
 use redb::{Database, Durability, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::{
-    batch::Touched,
+    changes::Touched,
     custody::Custody,
     disk::{Disk, Door},
     fault::Fault,
