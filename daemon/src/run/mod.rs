@@ -4,6 +4,7 @@
 mod backup;
 mod check;
 mod clock;
+mod journal;
 mod locked;
 mod ready;
 mod retention;

@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kith_crypto::{identity::ClientId, residue};
-use kith_engine::{
-    CommitError, CommitId, Dropped, Effect, Engine, Event, LoadId, Loaded, LoggingMode, Reply, Request, RequestId,
-    Signal, SignalingState,
-};
+use kith_engine::{CommitError, CommitId, Effect, Engine, LoadId, Loaded, Reply, Request, RequestId, Signal};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
@@ -17,7 +14,7 @@ use zeroize::Zeroizing;
 use super::backup::{self, Import, Opened};
 use super::clock::now;
 use super::retention::Keeper;
-use super::{Next, Settings, check, entropy, locked, publish, secret, stopped, wiped};
+use super::{Next, Settings, check, entropy, journal, locked, publish, secret, stopped, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
@@ -95,7 +92,8 @@ pub(super) async fn run(
     stop: &mut watch::Receiver<bool>,
 ) -> Next {
     let (identity, stored, writer, reader) = opened.store.into_parts();
-    show_sealing(&writer, desk);
+    let keyholder = writer.keyholder();
+    show_sealing(&keyholder, desk);
     let client_id = identity.client_id();
     let (server, signals) = connect(settings, &identity);
     let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
@@ -115,8 +113,8 @@ pub(super) async fn run(
     let end = {
         let mut ready = Ready {
             engine,
-            keyholder: writer.keyholder(),
             writer,
+            keyholder,
             reader,
             links,
             server,
@@ -209,8 +207,7 @@ async fn wipe(folder: &Folder, client_id: ClientId, desk: &Desk, done: Done) -> 
 
 /// Shows how far the sealing of what lies in clear has come, if there is any. Where other long work
 /// is under way it goes on unseen; the journal has its beginning and its end.
-fn show_sealing(writer: &Writer, desk: &Desk) {
-    let keyholder = writer.keyholder();
+fn show_sealing(keyholder: &Keyholder, desk: &Desk) {
     if keyholder.is_sealing()
         && let Ok(task) = desk.tasks.begin(TaskKind::Sealing)
     {
@@ -440,7 +437,7 @@ impl Ready<'_> {
             Effect::Negotiate(link, words) => self.links.negotiate(link, words),
             Effect::CloseLink(link) => self.links.close(link),
             Effect::Notify(event) => {
-                tell_operator(&event);
+                journal::tell(&event);
                 publish(self.desk, event);
             }
             Effect::Reply(id, result) => {
@@ -486,54 +483,6 @@ async fn next(
         call = calls.recv() => call.map_or(Input::Stop, Input::Call),
         () = timeout => Input::Timeout,
     }
-}
-
-/// What an operator reads in the journal: states, never content, addresses or secrets.
-fn tell_operator(event: &Event) {
-    match event {
-        Event::Signaling(SignalingState::Connecting) => info!("waiting for the signaling server"),
-        Event::Signaling(SignalingState::Online) => info!("logged in to the signaling server"),
-        Event::Signaling(SignalingState::Refused(why)) => warn!(?why, "the signaling server refuses this device"),
-        Event::Notice(notice) if notice.mode == LoggingMode::Debug => {
-            warn!("the signaling server logs full addresses (debug mode)");
-        }
-        Event::Notice(notice) => info!(mode = ?notice.mode, "the signaling server's logging mode"),
-        Event::Intruder => warn!("another device tried to use this identity"),
-        Event::Dropped(dropped) => tell_dropped(dropped),
-        Event::Trouble { peer, text } => warn!(peer = %shortened(*peer), "{text}"),
-        Event::Peer(_)
-        | Event::PeerRemoved(_)
-        | Event::Room(_)
-        | Event::RoomRemoved(_)
-        | Event::Pairing(_)
-        | Event::MessageState { .. }
-        | Event::Received { .. }
-        | Event::DisplayName(_) => {}
-    }
-}
-
-/// Of payloads that were dropped. Late ones and those of attempts that crossed are in the nature of
-/// things.
-fn tell_dropped(dropped: &Dropped) {
-    let Dropped { not_opened, repeated, unasked, too_many } = *dropped;
-    if not_opened > 0 {
-        warn!(
-            not_opened,
-            "what the signaling server relayed did not open: it was changed on its way, or somebody sends in another's \
-             name; if it goes on, use another server"
-        );
-    }
-    if too_many > 0 {
-        warn!(too_many, "more came over the signaling server than this device looks at; some was dropped");
-    }
-    if repeated > 0 || unasked > 0 {
-        debug!(repeated, unasked, "what the signaling server relayed was late, repeated or for nobody here");
-    }
-}
-
-/// Enough of a client id to tell the contacts of one device apart.
-fn shortened(peer: ClientId) -> String {
-    peer.to_string().chars().take(9).collect()
 }
 
 fn link_event_name(event: &kith_engine::LinkEvent) -> &'static str {
