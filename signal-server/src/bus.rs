@@ -13,8 +13,6 @@ use std::path::PathBuf;
 
 use async_nats::ServerAddr;
 
-use crate::registry::words::{Address, Word};
-
 pub(crate) use nats::run;
 pub(crate) use seal::Secret;
 
@@ -36,20 +34,4 @@ impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings").field("secret", &self.secret).finish_non_exhaustive()
     }
-}
-
-/// What the bus is to do.
-#[derive(Debug)]
-pub(crate) enum Order {
-    /// Hear what is said to this address.
-    Listen(Address),
-    /// No longer.
-    Ignore(Address),
-    /// Say something.
-    Say {
-        to: Address,
-        word: Word,
-        /// The number to come back with if nobody hears it.
-        asked: Option<u64>,
-    },
 }

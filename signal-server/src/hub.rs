@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::access_log::{AccessLog, Event, Network, PeerAddress};
-use crate::bus::Order;
 use crate::config::Config;
 use crate::frames::Kind;
 use crate::ice::{Ice, LabelKey};
@@ -24,7 +23,7 @@ use crate::limits::Limits;
 use crate::metrics::{Gauges, Metrics};
 use crate::outbox::Outbox;
 use crate::proxy::Proxies;
-use crate::registry::words::{NodeId, Word};
+use crate::registry::words::{NodeId, Order, Word};
 use crate::registry::{Accepted, ConnectionId, Output, Registry, SHUTTING_DOWN};
 use crate::server::{Deadlines, ServerError};
 use crate::tls::Tls;
@@ -323,9 +322,7 @@ impl Hub {
                         close(outbox, goodbye);
                     }
                 }
-                Output::Listen(address) => order(state, Order::Listen(address)),
-                Output::Ignore(address) => order(state, Order::Ignore(address)),
-                Output::Say { to, word, asked } => order(state, Order::Say { to, word, asked }),
+                Output::Bus(order) => command(state, order),
             }
         }
     }
@@ -375,7 +372,7 @@ fn send(state: &State, to: ConnectionId, message: &ToDevice) {
 }
 
 /// Gives the bus something to do. Where it has no room, it is hung up on: it begins anew, and all is said again.
-fn order(state: &mut State, order: Order) {
+fn command(state: &mut State, order: Order) {
     if state.bus.as_ref().is_some_and(|bus| bus.try_send(order).is_err()) {
         state.bus = None;
     }

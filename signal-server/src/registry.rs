@@ -25,7 +25,7 @@ use kith_signal_protocol::{
 use others::{Asked, Others};
 use rooms::{Entered, Rooms};
 use shared::Link;
-use words::{Address, Pair, Word};
+use words::{Address, Order, Pair, Word};
 
 /// After this a refused second instance tries again: the first has been probed by then, and
 /// dropped if it was only the trace of a power cut.
@@ -74,19 +74,8 @@ pub enum Output {
         /// The last words; `None` where the bytes were no message.
         goodbye: Option<Goodbye>,
     },
-    /// Hear what other servers say to this address.
-    Listen(Address),
-    /// No longer.
-    Ignore(Address),
-    /// Say something to other servers.
-    Say {
-        /// To which of them.
-        to: Address,
-        /// What.
-        word: Word,
-        /// The number to come back with if nobody hears it.
-        asked: Option<u64>,
-    },
+    /// Give this to the bus.
+    Bus(Order),
 }
 
 /// Whether a login was accepted.
@@ -373,7 +362,7 @@ impl Registry {
         }
         device.rooms.insert(room);
         if self.link.is_some() && asks {
-            self.outputs.push_back(Output::Listen(Address::Room(room)));
+            self.outputs.push_back(Output::Bus(Order::Listen(Address::Room(room))));
         }
         self.say(Address::Room(room), Word::Enter { room, device: id, asks });
         for peer in self.rooms.others(&room, id) {

@@ -14,10 +14,10 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::QUEUE_MAX;
 use super::seal::{Sealer, Secret, node_subject};
-use super::{Order, QUEUE_MAX};
 use crate::hub::Hub;
-use crate::registry::words::{Address, NodeId, Word};
+use crate::registry::words::{Address, NodeId, Order, Word};
 
 /// Between looks at the other servers: one that was killed is gone for these within two.
 const TICK: Duration = Duration::from_millis(250);

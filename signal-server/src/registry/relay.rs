@@ -5,7 +5,7 @@ use kith_signal_protocol::limits::RELAY_BYTES_MAX;
 use kith_signal_protocol::{Relay, Relayed, ToDevice, Token, Undelivered, UndeliveredReason, Via};
 
 use super::others::Asked;
-use super::words::{Address, NodeId, Passed, Word};
+use super::words::{Address, NodeId, Order, Passed, Word};
 use super::{ConnectionId, Output, Registry};
 
 /// Devices that may use one invite: its holder allows five attempts, and some come in vain.
@@ -33,7 +33,7 @@ impl Registry {
             Ok(Route::Elsewhere { is_permitted }) => {
                 let number = self.others.ask(Asked::Relay { from, to, via, is_permitted });
                 let word = Word::Relay(Passed { from, to, via, is_permitted, payload });
-                self.outputs.push_back(Output::Say { to: Address::Device(to), word, asked: Some(number) });
+                self.outputs.push_back(Output::Bus(Order::Say { to: Address::Device(to), word, asked: Some(number) }));
             }
             Err(reason) => {
                 self.send(connection, ToDevice::Undelivered(Undelivered { to, via, reason }));

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use kith_crypto::identity::ClientId;
 use kith_signal_protocol::{Instance, ToDevice, Token};
 
-use super::words::{Address, NodeId, Pair, Verdict, Word};
+use super::words::{Address, NodeId, Order, Pair, Verdict, Word};
 use super::{Asked, ConnectionId, Entered, Output, Registry, Standing, presence, room_presence};
 
 /// A claim that nobody has answered after so many ticks stands: a server that hangs must not keep a device out.
@@ -31,7 +31,7 @@ impl Registry {
     pub fn handle_linked(&mut self, own: NodeId) {
         let unannounced = self.connections.keys().copied().collect();
         self.link = Some(Link { own, unannounced, claims: VecDeque::new() });
-        self.outputs.push_back(Output::Listen(Address::Node(own)));
+        self.outputs.push_back(Output::Bus(Order::Listen(Address::Node(own))));
     }
 
     /// It can no longer: devices at other servers are gone for those here, which go on among themselves.
@@ -66,7 +66,7 @@ impl Registry {
             self.say(Address::Device(pair.watched), Word::Watch(pair));
         }
         for room in rooms {
-            self.outputs.push_back(Output::Listen(Address::Room(room)));
+            self.outputs.push_back(Output::Bus(Order::Listen(Address::Room(room))));
             self.say(Address::Room(room), Word::Enter { room, device: id, asks: true });
         }
     }
@@ -81,7 +81,11 @@ impl Registry {
             self.welcome(connection);
         }
         for (node, number) in self.others.probe_all() {
-            self.outputs.push_back(Output::Say { to: Address::Node(node), word: Word::Probe, asked: Some(number) });
+            self.outputs.push_back(Output::Bus(Order::Say {
+                to: Address::Node(node),
+                word: Word::Probe,
+                asked: Some(number),
+            }));
         }
     }
 
@@ -162,9 +166,9 @@ impl Registry {
         }
         let number = self.others.ask(Asked::Claim(connection));
         let to = Address::Device(device);
-        self.outputs.push_back(Output::Listen(to));
+        self.outputs.push_back(Output::Bus(Order::Listen(to)));
         let word = Word::Claim { number, device, instance, age };
-        self.outputs.push_back(Output::Say { to, word, asked: Some(number) });
+        self.outputs.push_back(Output::Bus(Order::Say { to, word, asked: Some(number) }));
     }
 
     /// Who keeps an identity that another server claims: of two logins of one daemon the younger, so that a stale
@@ -283,14 +287,14 @@ impl Registry {
     /// Says something to other servers, if there is a way to them.
     pub(super) fn say(&mut self, to: Address, word: Word) {
         if self.link.is_some() {
-            self.outputs.push_back(Output::Say { to, word, asked: None });
+            self.outputs.push_back(Output::Bus(Order::Say { to, word, asked: None }));
         }
     }
 
     /// Hears no longer what is said to this address.
     pub(super) fn ignore(&mut self, address: Address) {
         if self.link.is_some() {
-            self.outputs.push_back(Output::Ignore(address));
+            self.outputs.push_back(Output::Bus(Order::Ignore(address)));
         }
     }
 }

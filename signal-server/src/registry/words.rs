@@ -18,6 +18,24 @@ pub enum Address {
     Node(NodeId),
 }
 
+/// What the bus is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Hear what other servers say to this address.
+    Listen(Address),
+    /// No longer.
+    Ignore(Address),
+    /// Say something to other servers.
+    Say {
+        /// To which of them.
+        to: Address,
+        /// What.
+        word: Word,
+        /// The number to come back with if nobody hears it.
+        asked: Option<u64>,
+    },
+}
+
 /// What one server says to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {

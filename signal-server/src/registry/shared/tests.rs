@@ -144,13 +144,13 @@ impl Fleet {
                 let device = node.devices.remove(&to).unwrap();
                 self.told.extend(goodbye.map(|goodbye| (device, ToDevice::Goodbye(goodbye))));
             }
-            Output::Listen(address) => {
+            Output::Bus(Order::Listen(address)) => {
                 node.hears.insert(address);
             }
-            Output::Ignore(address) => {
+            Output::Bus(Order::Ignore(address)) => {
                 node.hears.remove(&address);
             }
-            Output::Say { to, word, asked } => self.carry(at, to, &word, asked),
+            Output::Bus(Order::Say { to, word, asked }) => self.carry(at, to, &word, asked),
             Output::SendIce { .. } | Output::Pairing { .. } | Output::Probe(_) => {}
         }
         true
@@ -307,8 +307,8 @@ fn of_two_logins_at_once_one_stands() {
         for at in 0..2 {
             while let Some(output) = fleet.nodes[at].registry.poll_output() {
                 match output {
-                    Output::Listen(address) => assert!(fleet.nodes[at].hears.insert(address)),
-                    Output::Say { to, word, asked } => said.push((at, to, word, asked)),
+                    Output::Bus(Order::Listen(address)) => assert!(fleet.nodes[at].hears.insert(address)),
+                    Output::Bus(Order::Say { to, word, asked }) => said.push((at, to, word, asked)),
                     other => panic!("{other:?}"),
                 }
             }
