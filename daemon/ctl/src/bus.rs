@@ -90,14 +90,14 @@ pub(crate) async fn require_ready(connection: &Connection) -> Result<(), Command
 
 /// All contacts, by name.
 pub(crate) async fn peers(connection: &Connection) -> Result<Vec<Peer>, CommandError> {
-    let mut peers = read_peers(&objects(connection).await?);
+    let mut peers = read(&objects(connection).await?, PEER_INTERFACE, Peer::new, Peer::apply);
     peers.sort_by(|a, b| (a.name.to_lowercase(), &a.client_id).cmp(&(b.name.to_lowercase(), &b.client_id)));
     Ok(peers)
 }
 
 /// All rooms, by name.
 pub(crate) async fn rooms(connection: &Connection) -> Result<Vec<Room>, CommandError> {
-    let mut rooms = read_rooms(&objects(connection).await?);
+    let mut rooms = read(&objects(connection).await?, ROOM_INTERFACE, Room::new, Room::apply);
     rooms.sort_by(|a, b| (a.name.to_lowercase(), &a.id).cmp(&(b.name.to_lowercase(), &b.id)));
     Ok(rooms)
 }
@@ -108,30 +108,23 @@ async fn objects(connection: &Connection) -> Result<ManagedObjects, CommandError
     Ok(objects.get_managed_objects().await?)
 }
 
-fn read_rooms(objects: &ManagedObjects) -> Vec<Room> {
-    let mut rooms = Vec::new();
+/// All objects with an interface, each of which is a conversation, too.
+fn read<T>(
+    objects: &ManagedObjects,
+    interface: &str,
+    new: impl Fn(OwnedObjectPath) -> Option<T>,
+    apply: impl Fn(&mut T, &str, HashMap<String, OwnedVariant>),
+) -> Vec<T> {
+    let mut all = Vec::new();
     for (path, interfaces) in objects {
-        let Some(mut room) = Room::new(path.clone()) else { continue };
+        let Some(mut one) = new(path.clone()) else { continue };
         let mut interfaces = interfaces.clone();
-        let Some(properties) = interfaces.remove(ROOM_INTERFACE) else { continue };
-        room.apply(ROOM_INTERFACE, properties);
-        room.apply(CONVERSATION_INTERFACE, interfaces.remove(CONVERSATION_INTERFACE).unwrap_or_default());
-        rooms.push(room);
+        let Some(properties) = interfaces.remove(interface) else { continue };
+        apply(&mut one, interface, properties);
+        apply(&mut one, CONVERSATION_INTERFACE, interfaces.remove(CONVERSATION_INTERFACE).unwrap_or_default());
+        all.push(one);
     }
-    rooms
-}
-
-fn read_peers(objects: &ManagedObjects) -> Vec<Peer> {
-    let mut peers = Vec::new();
-    for (path, interfaces) in objects {
-        let Some(mut peer) = Peer::new(path.clone()) else { continue };
-        let mut interfaces = interfaces.clone();
-        let Some(properties) = interfaces.remove(PEER_INTERFACE) else { continue };
-        peer.apply(PEER_INTERFACE, properties);
-        peer.apply(CONVERSATION_INTERFACE, interfaces.remove(CONVERSATION_INTERFACE).unwrap_or_default());
-        peers.push(peer);
-    }
-    peers
+    all
 }
 
 fn put<T: TryFrom<OwnedVariant>>(place: &mut T, properties: &mut HashMap<String, OwnedVariant>, name: &str) {
