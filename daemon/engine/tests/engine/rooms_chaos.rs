@@ -149,17 +149,7 @@ impl Run {
 
     /// Everything works again; what was promised must arrive.
     fn settle(&mut self) {
-        self.world.faults = Faults::default();
-        for device in 0..self.devices {
-            self.world.devices[device].disk.full = false;
-            self.world.devices[device].reaches_server = true;
-            if self.world.devices[device].engine.is_none() {
-                self.world.start(device);
-            }
-        }
-        self.world.stop_server();
-        self.world.run_for(2_000);
-        self.world.start_server();
+        self.world.heal();
         let settled = |run: &World, members: &[usize], room| {
             members.iter().all(|member| run.devices[*member].disk.waiting(room) == 0)
         };

@@ -290,6 +290,22 @@ impl World {
         self.queue.insert((self.boot_ms + delay_ms, self.order), happening);
     }
 
+    /// Nothing goes wrong any more: every disk has space, every device runs and reaches the server, which is a new one.
+    pub(crate) fn heal(&mut self) {
+        self.faults = Faults::default();
+        self.delays = Delays::default();
+        for index in 0..self.devices.len() {
+            self.devices[index].disk.full = false;
+            self.devices[index].reaches_server = true;
+            if self.devices[index].engine.is_none() {
+                self.start(index);
+            }
+        }
+        self.stop_server();
+        self.run_for(2_000);
+        self.start_server();
+    }
+
     /// Lets things happen while the condition holds, for at most so long; true if it ended.
     pub(crate) fn run_while(&mut self, ms_max: u64, condition: impl Fn(&Self) -> bool) -> bool {
         let end = self.boot_ms + ms_max;
