@@ -150,7 +150,12 @@ pub struct Draft<'a> {
     pub name: &'a str,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    /// What the first roster of a room says; its founder signs it.
+    pub const fn first(salt: [u8; 16], secret: &'a RoomSecret, members: &'a [Member<'a>], name: &'a str) -> Self {
+        Self { salt, version: 1, previous: [0; 32], secret, lineage: None, hand_over: None, members, name }
+    }
+
     /// Writes the signed roster and gives its length.
     ///
     /// # Errors

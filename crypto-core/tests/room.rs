@@ -116,16 +116,7 @@ impl ConcatCards for [&[Identity]; 2] {
         let members: Vec<_> = self.iter().flat_map(|part| part.iter()).collect();
         let cards: Vec<_> = members.iter().map(|m| Member { card: m.card().as_bytes(), name: "" }).collect();
         let secret = RoomSecret::from_bytes(SECRET);
-        let draft = Draft {
-            salt: [4; 16],
-            version: 1,
-            previous: [0; 32],
-            secret: &secret,
-            lineage: None,
-            hand_over: None,
-            members: &cards,
-            name: "",
-        };
+        let draft = Draft::first([4; 16], &secret, &cards, "");
         let mut out = vec![0; ROSTER_BYTES_MAX];
         let length = draft.write(members[0], &mut out).unwrap();
         out.truncate(length);
@@ -149,16 +140,7 @@ fn the_longest_roster_fits_a_record_and_a_longer_one_is_not_written() {
     assert!(frame.encode(&mut out).is_ok());
     let secret = RoomSecret::from_bytes(SECRET);
     let cards: Vec<_> = members.iter().map(|m| Member { card: m.card().as_bytes(), name: "" }).collect();
-    let too_many = Draft {
-        salt: [4; 16],
-        version: 1,
-        previous: [0; 32],
-        secret: &secret,
-        lineage: None,
-        hand_over: None,
-        members: &cards,
-        name: "",
-    };
+    let too_many = Draft::first([4; 16], &secret, &cards, "");
     assert_eq!(too_many.write(&members[0], &mut vec![0; 20_000]), Err(RosterError::TooLong));
 }
 

@@ -511,16 +511,7 @@ fn a_room() {
         [Member { card: a.card().as_bytes(), name: "Anna" }, Member { card: b.card().as_bytes(), name: "" }];
     members.sort_by_key(Member::client_id);
     let mut out = [0; ROSTER_BYTES_MAX];
-    let first = Draft {
-        salt: block.bytes("salt"),
-        version: 1,
-        previous: [0; 32],
-        secret: &secret,
-        lineage: None,
-        hand_over: None,
-        members: &members,
-        name: block.text("name"),
-    };
+    let first = Draft::first(block.bytes("salt"), &secret, &members, block.text("name"));
     let length = first.write(&a, &mut out).unwrap();
     block.check("roster", &out[..length]);
     let bytes = out[..length].to_vec();

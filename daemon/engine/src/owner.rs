@@ -48,11 +48,7 @@ impl Engine {
         rng.fill_bytes(&mut salt);
         let mut members: Vec<_> = with.iter().filter_map(|peer| self.member_of_contact(*peer)).collect();
         members.push((*self.identity.card().as_bytes(), self.profile.display_name.clone()));
-        let draft = |members: &[Member<'_>]| {
-            let (version, previous, lineage, hand_over) = (1, [0; 32], None, None);
-            let draft = Draft { salt, version, previous, secret: &secret, lineage, hand_over, members, name: &name };
-            self.signed(&draft)
-        };
+        let draft = |members: &[Member<'_>]| self.signed(&Draft::first(salt, &secret, members, &name));
         let roster = with_members(members, draft)?;
         let room = Roster::parse(&roster).map_err(|_| RequestError::InvalidArgument("no such room"))?.room();
         let incarnation = new_incarnation(rng);

@@ -12,16 +12,7 @@ pub(super) fn room(members: &[&ContactRecord]) -> RoomRecord {
     members.push(Member { card: own.card().as_bytes(), name: "own" });
     members.sort_by_key(Member::client_id);
     let secret = RoomSecret::from_bytes([5; 32]);
-    let draft = Draft {
-        salt: [4; 16],
-        version: 1,
-        previous: [0; 32],
-        secret: &secret,
-        lineage: None,
-        hand_over: None,
-        members: &members,
-        name: "hall",
-    };
+    let draft = Draft::first([4; 16], &secret, &members, "hall");
     let mut roster = vec![0; ROSTER_BYTES_MAX];
     let length = draft.write(&own, &mut roster).unwrap();
     roster.truncate(length);
