@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use kith_dbus::{
-    CONVERSATION_INTERFACE, Conversation1Proxy, DaemonState, LinkState, LoggingMode, Manager1Proxy, MessageState,
-    Notice, PEER_PREFIX, Peer1Proxy, ROOT_PATH, Room1Proxy, Row, SERVICE, SendOptions, Signaling, StateChanged,
-    room_path,
+    CONVERSATION_INTERFACE, Conversation1Proxy, DaemonState, Direction, LinkState, LoggingMode, Manager1Proxy,
+    MessageState, Notice, PEER_PREFIX, Peer1Proxy, ROOT_PATH, Room1Proxy, Row, SERVICE, SendOptions, Signaling,
+    StateChanged, room_path,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -324,6 +324,22 @@ impl Conversation {
     pub async fn wait_until_delivered(&mut self, queued: &Queued) -> Result<Duration> {
         let at = within(DELIVERY_MAX, "a delivery", self.delivery_of(&queued.id)).await?;
         Ok(at.saturating_duration_since(queued.at))
+    }
+
+    /// Waits until the others have written so many messages; gives what they have written, oldest first.
+    pub async fn wait_for_received(&self, count: usize) -> Result<Vec<Row>> {
+        within(DELIVERY_MAX, "messages of the others", async {
+            let mut changes = self.proxy.receive_last_seq_changed().await;
+            loop {
+                let rows = self.history().await?;
+                let received: Vec<_> = rows.into_iter().filter(|row| row.direction == Direction::Incoming).collect();
+                if received.len() >= count {
+                    return Ok(received);
+                }
+                changes.next().await.context("the bus closed the connection")?;
+            }
+        })
+        .await
     }
 
     /// Messages behind a place, oldest first.

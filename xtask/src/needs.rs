@@ -45,6 +45,8 @@ const NEEDS: &[Need] = &[
         "python3-cryptography",
         "that reader's cryptography",
     ),
+    need(Tier::Quick, "/usr/lib/python3/dist-packages/dbus", "python3-dbus", "a program that is none of ours answers"),
+    need(Tier::Quick, "/usr/lib/python3/dist-packages/gi", "python3-gi", "that program's main loop"),
     need(Tier::Quick, "nats-server", "nats-server", "signaling servers share their devices over it"),
     need(Tier::All, "turnserver", "coturn", "links are tried over a real relay"),
     need(Tier::All, "faketime", "faketime", "credentials end without anybody waiting for it"),

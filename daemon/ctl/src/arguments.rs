@@ -263,8 +263,9 @@ pub enum Command {
     /// Show messages as they come in, and what changes.
     ///
     /// Without --consumer: from now on. With --consumer: everything that this consumer has not
-    /// acknowledged, then what comes in; nothing is lost while nobody watches. Goes on when the daemon
-    /// is locked or restarted meanwhile. Ctrl-C ends it.
+    /// acknowledged, then what comes in; nothing is lost while nobody watches. With --after: what came in
+    /// after that place, for whoever keeps it. Goes on when the daemon is locked or restarted meanwhile.
+    /// Ctrl-C ends it.
     #[command(
         after_help = "Examples:\n  kithctl watch\n  kithctl --json watch --consumer relay --ack | while read -r event; do …; done"
     )]
@@ -275,6 +276,9 @@ pub enum Command {
         /// Acknowledge messages when they have been written to standard output.
         #[arg(long, requires = "consumer")]
         ack: bool,
+        /// Begin after this place in the inbox: the `inbox_seq` of the last message that was handled.
+        #[arg(long, value_name = "INBOX_SEQ")]
+        after: Option<u64>,
     },
 
     /// Show the digits that two people compare to be sure of each other's devices.

@@ -4,6 +4,7 @@
 
 mod backup;
 mod chaos;
+mod clients;
 mod contract;
 mod credential;
 mod keep;

@@ -46,6 +46,8 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::Room(command) => rooms::room(arguments, console, command).await,
         Command::Send(send) => talk::send(arguments, console, send).await,
         Command::History { with, count, after } => talk::history(arguments, console, with, *count, *after).await,
-        Command::Watch { consumer, ack } => watch::watch(arguments, console, consumer.as_deref(), *ack).await,
+        Command::Watch { consumer, ack, after } => {
+            watch::watch(arguments, console, watch::Reader::new(consumer.as_deref(), *after, *ack)).await
+        }
     }
 }

@@ -33,11 +33,18 @@ const PAGE_ROWS: u32 = 64;
 type Properties = HashMap<String, OwnedVariant>;
 
 /// Where a reader stands.
-struct Reader {
+pub(super) struct Reader {
     consumer: String,
     /// Messages after this place come next; none while only new ones are wanted and none has come.
     cursor: Option<u64>,
     ack: bool,
+}
+
+impl Reader {
+    /// One that the messenger knows by a name goes on where it was, and so does one that says where that is.
+    pub(super) fn new(consumer: Option<&str>, after: Option<u64>, ack: bool) -> Self {
+        Self { consumer: consumer.unwrap_or(PASSER_BY).to_owned(), cursor: after.or(consumer.map(|_| 0)), ack }
+    }
 }
 
 struct Watch<'a, 'b> {
@@ -56,8 +63,7 @@ struct Watch<'a, 'b> {
 pub(super) async fn watch(
     arguments: &Arguments,
     console: &mut Console<'_>,
-    consumer: Option<&str>,
-    ack: bool,
+    reader: Reader,
 ) -> Result<(), CommandError> {
     let ears = bus::connect(arguments).await?;
     let calls = bus::connect(arguments).await?;
@@ -66,7 +72,6 @@ pub(super) async fn watch(
     let signals = MessageStream::for_match_rule(rule, &ears, None).await?;
     let owners = DBusProxy::new(&ears).await?.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?;
     bus::require_ready(&calls).await?;
-    let reader = Reader { consumer: consumer.unwrap_or(PASSER_BY).to_owned(), cursor: consumer.map(|_| 0), ack };
     let owner = DBusProxy::new(&calls).await?.get_name_owner(SERVICE.try_into()?).await?;
     let (peers, rooms) = (BTreeMap::new(), BTreeMap::new());
     let mut watch = Watch { console, json: arguments.json, calls, owner: Some(owner), reader, peers, rooms };
