@@ -1,4 +1,4 @@
-//! The Noise handshakes `KK` and `XKpsk3` over P-256, AES-256-GCM and SHA-256 (Noise revision 34).
+//! The Noise handshakes `KK`, `XKpsk3` and `XX` over P-256, AES-256-GCM and SHA-256 (Noise revision 34).
 //!
 //! Invariants:
 //! - A pattern is data: what is known before, and a list of tokens per message. The engine below knows tokens only.
@@ -30,8 +30,8 @@ use pattern::{Table, Token};
 use symmetric::Symmetric;
 pub(crate) use symmetric::nonce;
 
-/// The longest handshake message: a sealed static key and a tag.
-pub const MESSAGE_BYTES_MAX: usize = UNCOMPRESSED_BYTES + 2 * TAG_BYTES;
+/// The longest handshake message: an ephemeral key, a sealed static key and a tag.
+pub const MESSAGE_BYTES_MAX: usize = 2 * UNCOMPRESSED_BYTES + 2 * TAG_BYTES;
 
 /// Of the stack, overwritten after each step. What is made next may lie where an ephemeral key was, and would carry it
 /// along in its unused bytes. A step goes half as deep in an optimized build.
@@ -123,6 +123,11 @@ impl HandshakeState {
         Self::start(Pattern::XkPsk3, Role::Responder, prologue, own, None, Some(psk))
     }
 
+    /// Starts an `XX` handshake, in which both learn the other's static key.
+    pub fn xx(role: Role, prologue: &[u8], own: &SecretKey) -> Self {
+        Self::start(Pattern::Xx, role, prologue, own, None, None)
+    }
+
     /// Mixes the prologue and the static keys that the pattern supposes known (Noise §5.3, `Initialize`).
     fn start(
         pattern: Pattern,
@@ -183,7 +188,7 @@ impl HandshakeState {
             Token::S => UNCOMPRESSED_BYTES + TAG_BYTES,
             _ => 0,
         });
-        keys.sum::<usize>() + TAG_BYTES
+        keys.sum::<usize>() + if self.table.seals_payload(self.next) { TAG_BYTES } else { 0 }
     }
 
     /// Writes the next message and gives its length.
@@ -218,7 +223,11 @@ impl HandshakeState {
                 shared => self.mix_shared(shared)?,
             }
         }
-        self.symmetric.encrypt_and_hash(message)?;
+        if self.table.seals_payload(self.next) {
+            self.symmetric.encrypt_and_hash(message)?;
+        } else {
+            self.symmetric.mix_hash(message);
+        }
         self.next += 1;
         self.is_over = false;
         Ok(length)
@@ -259,7 +268,11 @@ impl HandshakeState {
                 shared => self.mix_shared(shared)?,
             }
         }
-        self.symmetric.decrypt_and_hash(rest)?;
+        if self.table.seals_payload(self.next) {
+            self.symmetric.decrypt_and_hash(rest)?;
+        } else {
+            self.symmetric.mix_hash(rest);
+        }
         self.next += 1;
         self.is_over = false;
         Ok(())

@@ -11,6 +11,7 @@ use support::{identity, seeded, side};
 
 const KK: &str = "Noise_KK_P256_AESGCM_SHA256";
 const XK_PSK3: &str = "Noise_XKpsk3_P256_AESGCM_SHA256";
+const XX: &str = "Noise_XX_P256_AESGCM_SHA256";
 const PROLOGUE: &[u8] = b"a prologue of the test's own";
 const PSK: [u8; 32] = [0x5a; 32];
 
@@ -136,6 +137,19 @@ fn xkpsk3_as_responder_agrees_with_snow() {
     check_transport(ours, theirs);
 }
 
+#[test]
+fn xx_agrees_with_snow_in_both_roles() {
+    let (own, remote) = keys();
+    for (role, other) in [(Role::Initiator, Role::Responder), (Role::Responder, Role::Initiator)] {
+        let mut ours = HandshakeState::xx(role, PROLOGUE, &own);
+        let mut theirs = oracle(XX, other, PROLOGUE, &remote, None, None);
+        assert_eq!(drive(&mut ours, &mut theirs), [65, 162, 97]);
+        assert_eq!(theirs.get_remote_static().unwrap(), public(&own));
+        assert_eq!(*ours.remote_static().unwrap(), remote.public_key());
+        check_transport(ours, theirs);
+    }
+}
+
 /// The prologue of docs/protocol.md §6.1, put together without the crate's help.
 fn prologue(mode: u8, initiator: Side, responder: Side) -> Vec<u8> {
     let mut bytes = b"kith/1 session".to_vec();
@@ -206,6 +220,23 @@ fn an_inviters_session_talks_to_snow() {
     theirs.read_message(&message[..81], &mut []).unwrap();
     assert_eq!(theirs.write_message(&[], &mut message).unwrap(), 97);
     ours.read(&message).unwrap();
+    check_records(ours.finish().unwrap(), theirs.into_transport_mode().unwrap());
+}
+
+#[test]
+fn a_session_of_a_comparison_talks_to_snow() {
+    let (shows, typed) = (identity(1), identity(2));
+    let (initiator, responder) = (side(&typed, 1), side(&shows, 2));
+    let mut ours = Handshake::comparing(Role::Responder, &shows, typed.public(), initiator, responder);
+    let secret = SecretKey::from_slice(&typed.to_secret_bytes()[32..]).unwrap();
+    let mut theirs = oracle(XX, Role::Initiator, &prologue(4, initiator, responder), &secret, None, None);
+    let mut message = [0; 162];
+    assert_eq!(theirs.write_message(&[], &mut message).unwrap(), 65);
+    ours.read(&message[..65]).unwrap();
+    assert_eq!(ours.write(&mut message, &mut seeded(4)).unwrap(), 162);
+    theirs.read_message(&message, &mut []).unwrap();
+    assert_eq!(theirs.write_message(&[], &mut message).unwrap(), 97);
+    ours.read(&message[..97]).unwrap();
     check_records(ours.finish().unwrap(), theirs.into_transport_mode().unwrap());
 }
 

@@ -2,6 +2,7 @@
 
 mod support;
 
+use kith_crypto::comparison::Code;
 use kith_crypto::identity::ClientId;
 use kith_crypto::invite::InviteSecret;
 use kith_crypto::noise::{HandshakeState, Role};
@@ -31,6 +32,11 @@ fn invites_print_nothing() {
     assert_eq!(format!("{:?}", secret.keys()), "InviteKeys(..)");
     let psk = Psk { key: &[7; 32], id: &[8; 16] };
     assert_eq!(format!("{psk:?}"), "Psk(..)");
+}
+
+#[test]
+fn a_code_prints_nothing() {
+    assert_eq!(format!("{:?}", Code::parse("KQXRWA").unwrap()), "Code(..)");
 }
 
 #[test]

@@ -76,6 +76,27 @@ fn an_inviter_refuses_another_static_key_than_the_cards() {
 }
 
 #[test]
+fn who_compares_refuses_another_static_key_than_the_cards_on_either_side() {
+    let (shows, typed, other) = (identity(1), identity(2), identity(3));
+    let sides = (side(&typed, 1), side(&shows, 2));
+    for (initiators, responders) in [(&typed, &other), (&other, &shows)] {
+        let mut initiator = Handshake::comparing(Role::Initiator, initiators, shows.public(), sides.0, sides.1);
+        let mut responder = Handshake::comparing(Role::Responder, responders, typed.public(), sides.0, sides.1);
+        let mut message = [0; 162];
+        initiator.write(&mut message, &mut seeded(1)).unwrap();
+        responder.read(&message[..65]).unwrap();
+        responder.write(&mut message, &mut seeded(2)).unwrap();
+        let read = initiator.read(&message);
+        if responders.client_id() == other.client_id() {
+            assert_eq!(read, Err(SessionError::WrongStatic));
+            continue;
+        }
+        initiator.write(&mut message, &mut seeded(3)).unwrap();
+        assert_eq!(responder.read(&message[..97]), Err(SessionError::WrongStatic));
+    }
+}
+
+#[test]
 fn a_handshake_needs_the_same_prologue_on_both_sides() {
     let (a, b) = (identity(1), identity(2));
     let right = (side(&a, 1), side(&b, 2));

@@ -7,6 +7,8 @@ pub enum Pattern {
     Kk,
     /// The initiator knows the responder's static key, and both know a pre-shared key.
     XkPsk3,
+    /// Neither knows anything of the other.
+    Xx,
 }
 
 /// The tokens of Noise §7.1 and §9.
@@ -43,16 +45,30 @@ const XK_PSK3: Table = Table {
     messages: &[&[Token::E, Token::ES], &[Token::E, Token::EE], &[Token::S, Token::SE, Token::Psk]],
 };
 
+const XX: Table = Table {
+    name: b"Noise_XX_P256_AESGCM_SHA256",
+    initiator_known: false,
+    responder_known: false,
+    messages: &[&[Token::E], &[Token::E, Token::EE, Token::S, Token::ES], &[Token::S, Token::SE]],
+};
+
 impl Pattern {
     pub(super) const fn table(self) -> &'static Table {
         match self {
             Self::Kk => &KK,
             Self::XkPsk3 => &XK_PSK3,
+            Self::Xx => &XX,
         }
     }
 }
 
 impl Table {
+    /// Whether the payload of a message is sealed: some key was agreed on in it or before (Noise §5.2).
+    pub(super) fn seals_payload(&self, message: usize) -> bool {
+        let is_shared = |token: &Token| !matches!(token, Token::E | Token::S);
+        self.messages.iter().take(message + 1).any(|message| message.iter().any(is_shared))
+    }
+
     /// With a pre-shared key every ephemeral key is mixed into the chaining key too (Noise §9.2).
     pub(super) fn has_psk(&self) -> bool {
         self.messages.iter().any(|message| message.contains(&Token::Psk))

@@ -39,7 +39,7 @@ impl Symmetric {
         (self.chaining_key, self.key, self.counter) = (chaining_key, Some(key), 0);
     }
 
-    /// Seals what stands in `buf` before its last 16 bytes, where the tag goes. No pattern here seals without a key.
+    /// Seals what stands in `buf` before its last 16 bytes, where the tag goes. No static key goes out without one here.
     pub(super) fn encrypt_and_hash(&mut self, buf: &mut [u8]) -> Result<(), NoiseError> {
         let key = self.key.as_ref().ok_or(NoiseError::MissingKey)?;
         let (text, tag) = buf.split_last_chunk_mut::<TAG_BYTES>().ok_or(NoiseError::NoSpace)?;

@@ -12,7 +12,7 @@ use crate::noise::{HandshakeState, NoiseError, Role};
 use crate::version::Version;
 
 const LABEL: &[u8; 14] = b"kith/1 session";
-/// Bytes of the prologue in modes 1 and 2.
+/// Bytes of the prologue in modes 1, 2 and 4.
 pub(super) const PROLOGUE_BYTES: usize = LABEL.len() + 1 + SIDES_BYTES;
 const SIDES_BYTES: usize = 2 * (6 + 20 + 32);
 
@@ -23,6 +23,8 @@ pub enum Mode {
     Paired,
     /// The first one after an invite: `XKpsk3`.
     Invite,
+    /// Between two who are going to compare digits: `XX`.
+    Comparison,
 }
 
 /// What the prologue says of one side.
@@ -81,6 +83,7 @@ impl Mode {
         match self {
             Self::Paired => 1,
             Self::Invite => 2,
+            Self::Comparison => 4,
         }
     }
 }
@@ -90,7 +93,7 @@ pub struct Handshake {
     noise: HandshakeState,
     role: Role,
     prologue: Prologue,
-    /// Whom an inviter expects: the agreement key of the card in the first offer.
+    /// Whom this side expects where a static key is transmitted: the agreement key of the card that came before.
     expected: Option<PublicKey>,
 }
 
@@ -143,6 +146,19 @@ impl Handshake {
         }
     }
 
+    /// Starts a handshake with somebody who is to be proven by digits. The static key that arrives must be `remote`'s, who
+    /// may be anybody yet.
+    pub fn comparing(role: Role, own: &Identity, remote: &PublicIdentity, initiator: Side, responder: Side) -> Self {
+        let prologue = Prologue { initiator, responder };
+        let bytes = prologue.to_bytes(Mode::Comparison.to_byte());
+        Self {
+            noise: HandshakeState::xx(role, &bytes, own.agreement()),
+            role,
+            prologue,
+            expected: Some(*remote.agreement()),
+        }
+    }
+
     /// Whether this side writes the next message.
     pub fn is_my_turn(&self) -> bool {
         self.noise.is_my_turn()
@@ -153,7 +169,7 @@ impl Handshake {
         self.noise.is_finished()
     }
 
-    /// Writes the next message, at most 97 bytes, and gives its length.
+    /// Writes the next message, at most 162 bytes, and gives its length.
     ///
     /// # Errors
     /// [`SessionError::Noise`].

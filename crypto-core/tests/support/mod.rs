@@ -77,7 +77,7 @@ pub(crate) struct Pair {
 pub(crate) fn run(mut initiator: Handshake, mut responder: Handshake) -> (Session, Session) {
     let mut rng = seeded(99);
     while !(initiator.is_finished() && responder.is_finished()) {
-        let mut message = [0; 128];
+        let mut message = [0; 162];
         let (writer, reader) =
             if initiator.is_my_turn() { (&mut initiator, &mut responder) } else { (&mut responder, &mut initiator) };
         assert!(writer.is_my_turn() && !reader.is_my_turn());
