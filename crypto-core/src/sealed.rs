@@ -28,6 +28,8 @@ pub const PLAINTEXT_BYTES_MAX: usize = 16_384;
 pub const BODY_BYTES_MAX: usize = PLAINTEXT_BYTES_MAX - VERSION_BYTES;
 /// What a payload is longer than its body.
 pub const OVERHEAD: usize = HEADER_BYTES + UNCOMPRESSED_BYTES + VERSION_BYTES + TAG_BYTES;
+/// Bytes of the payload that shows a card.
+pub const CARD_PAYLOAD_BYTES: usize = HEADER_BYTES + CARD_BYTES;
 /// What a first offer is longer than its body.
 pub const FIRST_OVERHEAD: usize = OVERHEAD + CARD_BYTES;
 
@@ -37,7 +39,7 @@ const FIRST_LABEL: &[u8; 19] = b"kith/1 sealed first";
 /// Why a payload was not sealed or not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SealedError {
-    /// An unknown type, or a first offer where none may be, or the other way round.
+    /// An unknown type, or a first offer or a card where none may be, or the other way round.
     #[error("not the type of payload")]
     Kind,
     /// Too short or too long.
@@ -46,7 +48,7 @@ pub enum SealedError {
     /// The output is too short.
     #[error("the buffer is too short")]
     NoSpace,
-    /// A first offer's card.
+    /// A card, or that of a first offer.
     #[error("card: {0}")]
     Card(#[from] IdentityError),
     /// Another sender, receiver, header, invite or bit.
@@ -74,6 +76,18 @@ pub enum PayloadKind {
     FirstOffer = 4,
     /// Ends the attempt.
     Withdraw = 5,
+    /// In clear, before two compare digits: who shows the code.
+    Card = 6,
+}
+
+impl PayloadKind {
+    /// Whether it is sealed between two who know each other's keys.
+    const fn is_sealed_to_contact(self) -> bool {
+        match self {
+            Self::Offer | Self::Answer | Self::Candidate | Self::Withdraw => true,
+            Self::FirstOffer | Self::Card => false,
+        }
+    }
 }
 
 impl PayloadKind {
@@ -84,6 +98,7 @@ impl PayloadKind {
             3 => Self::Candidate,
             4 => Self::FirstOffer,
             5 => Self::Withdraw,
+            6 => Self::Card,
             _ => return None,
         })
     }
@@ -159,7 +174,7 @@ pub struct OpenedFirst<'a> {
 /// Seals a payload to a contact into `out` and gives its length, `body.len() + OVERHEAD`.
 ///
 /// # Errors
-/// [`SealedError::Kind`] for a first offer, [`SealedError::Length`] for a body over the limit, [`SealedError::NoSpace`].
+/// [`SealedError::Kind`] for a first offer or a card, [`SealedError::Length`] for a body over the limit, [`SealedError::NoSpace`].
 pub fn seal<R: CryptoRng + ?Sized>(
     own: &Identity,
     remote: &PublicIdentity,
@@ -169,7 +184,7 @@ pub fn seal<R: CryptoRng + ?Sized>(
     out: &mut [u8],
     rng: &mut R,
 ) -> Result<usize, SealedError> {
-    if header.kind == PayloadKind::FirstOffer {
+    if !header.kind.is_sealed_to_contact() {
         return Err(SealedError::Kind);
     }
     let mut parts = Parts::of(out, 0, body.len())?;
@@ -195,7 +210,7 @@ pub fn seal<R: CryptoRng + ?Sized>(
 /// [`SealedError::Kind`], [`SealedError::Length`] or [`SealedError::Sealed`].
 pub fn open<'a>(own: &Identity, remote: &PublicIdentity, payload: &'a mut [u8]) -> Result<Opened<'a>, SealedError> {
     let header = Header::peek(payload)?;
-    if header.kind == PayloadKind::FirstOffer {
+    if !header.kind.is_sealed_to_contact() {
         return Err(SealedError::Kind);
     }
     let body_bytes = payload.len().checked_sub(OVERHEAD).ok_or(SealedError::Length)?;
@@ -275,6 +290,29 @@ pub fn open_first<'a>(
     )?;
     let opened = opened(header, parts.plaintext)?;
     Ok(OpenedFirst { opened, card })
+}
+
+/// The payload that shows an own card, to whoever has typed a code.
+pub fn show_card(card: &Card) -> [u8; CARD_PAYLOAD_BYTES] {
+    let mut payload = [0; CARD_PAYLOAD_BYTES];
+    let (header, shown) = payload.split_at_mut(HEADER_BYTES);
+    header.copy_from_slice(&Header { kind: PayloadKind::Card, session: SessionId([0; 16]), index: 0 }.to_bytes());
+    shown.copy_from_slice(card.as_bytes());
+    payload
+}
+
+/// The card that such a payload shows. It is genuine; whose it is the digits will tell.
+///
+/// # Errors
+/// [`SealedError::Kind`], [`SealedError::Length`] or [`SealedError::Card`].
+pub fn shown_card(payload: &[u8]) -> Result<Card, SealedError> {
+    if Header::peek(payload)?.kind != PayloadKind::Card {
+        return Err(SealedError::Kind);
+    }
+    if payload.len() != CARD_PAYLOAD_BYTES {
+        return Err(SealedError::Length);
+    }
+    Ok(Card::parse(&payload[HEADER_BYTES..])?)
 }
 
 /// A payload's parts in its buffer.

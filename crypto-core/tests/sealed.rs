@@ -6,7 +6,7 @@ use kith_crypto::identity::Identity;
 use kith_crypto::invite::{InviteKeys, InviteSecret};
 use kith_crypto::sealed::{
     BODY_BYTES_MAX, FIRST_OVERHEAD, Header, OVERHEAD, PayloadKind, SealedError, SessionId, open, open_first, seal,
-    seal_first,
+    seal_first, show_card, shown_card,
 };
 use kith_crypto::version::Version;
 use support::{identity, seeded};
@@ -153,10 +153,30 @@ fn the_two_forms_are_not_mistaken_for_each_other() {
     assert_eq!(refused, Err(SealedError::Kind));
     let refused = open_first(&b, &keys(), &mut sealed(&a, &b, PayloadKind::Offer, BODY)).map(|_| ());
     assert_eq!(refused, Err(SealedError::Kind));
-    for unknown in [0, 6, 255] {
+    for unknown in [0, 7, 255] {
         assert_eq!(Header::peek(&[unknown; 21]), Err(SealedError::Kind));
     }
     assert_eq!(Header::peek(&[1; 20]), Err(SealedError::Length));
+}
+
+#[test]
+fn a_card_is_shown_in_clear_and_read_only_as_what_it_is() {
+    let (a, b) = (identity(1), identity(2));
+    let shown = show_card(a.card());
+    assert_eq!(shown_card(&shown).as_ref(), Ok(a.card()));
+    assert_eq!(open(&b, a.public(), &mut shown.to_vec()).map(|_| ()), Err(SealedError::Kind));
+    assert_eq!(open_first(&b, &keys(), &mut shown.to_vec()).map(|_| ()), Err(SealedError::Kind));
+    let mut out = vec![0; 1024];
+    let refused = seal(&a, b.public(), header(PayloadKind::Card), Version::OWN, BODY, &mut out, &mut seeded(1));
+    assert_eq!(refused, Err(SealedError::Kind));
+    assert_eq!(shown_card(&sealed(&a, &b, PayloadKind::Offer, BODY)), Err(SealedError::Kind));
+    for length in [0, 20, 150] {
+        assert_eq!(shown_card(&shown[..length]), Err(SealedError::Length));
+    }
+    assert_eq!(shown_card(&[&shown[..], &[0]].concat()), Err(SealedError::Length));
+    let mut changed = shown;
+    changed[150] ^= 1;
+    assert!(matches!(shown_card(&changed), Err(SealedError::Card(_))));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use kith_crypto::backup::{CHUNK_BYTES, CHUNK_OVERHEAD, ChunkOpener, ChunkSealer};
+use kith_crypto::comparison::{Code, commitment, digits};
 use kith_crypto::identity::{ClientId, Identity, LoginChallenge, safety_number, verify_login};
 use kith_crypto::invite::{InviteKeys, InviteSecret, checksum};
 use kith_crypto::noise::{HandshakeState, Role};
@@ -26,8 +27,8 @@ use support::Script;
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
 
 /// The blocks that the tests below check.
-const BLOCKS: [&str; 11] =
-    ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "frames", "message", "room", "vault", "backup"];
+const BLOCKS: [&str; 12] =
+    ["identities", "invite", "sealed", "kk", "rekey", "xkpsk3", "xx", "frames", "message", "room", "vault", "backup"];
 
 #[derive(Clone, Debug, PartialEq)]
 enum Value {
@@ -302,7 +303,7 @@ fn oracle<'a>(block: &Block, name: &str, keys: (&'a [u8], &'a [u8]), prologue: &
 /// Two `snow` sides say the block's messages, byte for byte, and seal its first records.
 fn check_oracles(block: &Block, mut initiator: snow::HandshakeState, mut responder: snow::HandshakeState) {
     for number in 1.. {
-        let mut message = [0; 97];
+        let mut message = [0; 162];
         let (writer, reader) = match number % 2 {
             1 => (&mut initiator, &mut responder),
             _ => (&mut responder, &mut initiator),
@@ -327,7 +328,7 @@ fn check_oracles(block: &Block, mut initiator: snow::HandshakeState, mut respond
 
 /// Writes message `number` at one end and reads it at the other.
 fn pass(block: &Block, number: u8, from: &mut Handshake, to: &mut Handshake, ephemeral: &[u8]) {
-    let (mut message, mut rng) = ([0; 97], Script::new(ephemeral));
+    let (mut message, mut rng) = ([0; 162], Script::new(ephemeral));
     let length = from.write(&mut message, &mut rng).unwrap();
     assert!(rng.is_done());
     block.check(&format!("message_{number}"), &message[..length]);
@@ -447,6 +448,32 @@ fn a_handshake_after_an_invite() {
 }
 
 #[test]
+fn a_comparison() {
+    let block = Block::load("xx");
+    let (shows, typed) = devices();
+    let code = Code::parse(block.text("code")).unwrap();
+    let secret = *code.secret().as_bytes();
+    block.check("secret", &secret);
+    block.check("token", &code.secret().keys().token);
+    block.check("card_payload", &sealed::show_card(shows.card()));
+    let (initiator, responder) = sides(&block, 4, &typed, &shows);
+    let mut at_typed = Handshake::comparing(Role::Initiator, &typed, shows.public(), initiator, responder);
+    let mut at_shows = Handshake::comparing(Role::Responder, &shows, typed.public(), initiator, responder);
+    pass(&block, 1, &mut at_typed, &mut at_shows, &block.bytes::<32>("initiator_ephemeral"));
+    pass(&block, 2, &mut at_shows, &mut at_typed, &block.bytes::<32>("responder_ephemeral"));
+    pass(&block, 3, &mut at_typed, &mut at_shows, &[]);
+    let (mut at_typed, mut at_shows) = (at_typed.finish().unwrap(), at_shows.finish().unwrap());
+    let hash = *at_typed.handshake_hash();
+    block.check("hash", &hash);
+    block.check("hash", at_shows.handshake_hash());
+    let (initiators, responders) = (block.bytes("initiator_nonce"), block.bytes("responder_nonce"));
+    block.check("commitment", &commitment(&hash, &responders));
+    block.check_text("digits", &format!("{:06}", digits(&hash, &initiators, &responders)));
+    check_hellos(&block, &mut at_typed, &mut at_shows);
+    block.finish();
+}
+
+#[test]
 fn frames() {
     let block = Block::load("frames");
     let (a, _) = devices();
@@ -472,6 +499,9 @@ fn frames() {
         ("rekey", Frame::Rekey(&[0x13; 81])),
         ("switch", Frame::Switch),
         ("ask_rekey", Frame::AskRekey),
+        ("commitment", Frame::Commitment([0x16; 32])),
+        ("nonce", Frame::Nonce([0x17; 32])),
+        ("agree", Frame::Agree),
         ("ping", Frame::Ping([0x14; 8])),
         ("pong", Frame::Pong([0x15; 8])),
         (

@@ -23,6 +23,9 @@ enum Parts {
     Rekey(Vec<u8>),
     Switch,
     AskRekey,
+    Commitment([u8; 32]),
+    Nonce([u8; 32]),
+    Agree,
     Ping([u8; 8]),
     Pong([u8; 8]),
     Room([u8; 16], u64, [u8; 32]),
@@ -70,6 +73,9 @@ impl Parts {
             Self::Rekey(message) => Frame::Rekey(message),
             Self::Switch => Frame::Switch,
             Self::AskRekey => Frame::AskRekey,
+            Self::Commitment(bytes) => Frame::Commitment(*bytes),
+            Self::Nonce(bytes) => Frame::Nonce(*bytes),
+            Self::Agree => Frame::Agree,
             Self::Ping(token) => Frame::Ping(*token),
             Self::Pong(token) => Frame::Pong(*token),
             Self::Room(room, version, hash) => {
@@ -107,6 +113,9 @@ fn parts() -> impl Strategy<Value = Parts> {
         prop::collection::vec(any::<u8>(), 0..200).prop_map(Parts::Rekey),
         Just(Parts::Switch),
         Just(Parts::AskRekey),
+        any::<[u8; 32]>().prop_map(Parts::Commitment),
+        any::<[u8; 32]>().prop_map(Parts::Nonce),
+        Just(Parts::Agree),
         any::<[u8; 8]>().prop_map(Parts::Ping),
         any::<[u8; 8]>().prop_map(Parts::Pong),
         any::<([u8; 16], u64, [u8; 32])>().prop_map(|(room, version, hash)| Parts::Room(room, version, hash)),
@@ -232,7 +241,7 @@ fn an_unknown_optional_kind_is_none_and_another_an_error() {
     assert_eq!(Frame::decode(&[0xff, 0, 0]), Ok(None));
     assert_eq!(Frame::decode(&[0x81, 0, 1, 9]), Ok(None));
     assert_eq!(Frame::decode(&[0x7f, 0, 0]), Err(WireError::UnknownKind(0x7f)));
-    assert_eq!(Frame::decode(&[0x09, 0, 0]), Err(WireError::UnknownKind(0x09)));
+    assert_eq!(Frame::decode(&[0x0c, 0, 0]), Err(WireError::UnknownKind(0x0c)));
     assert_eq!(Frame::decode(&[0x07, 0, 1, 0]), Err(WireError::Malformed));
     assert_eq!(Frame::decode(&[0x07, 0]), Err(WireError::Truncated));
 }

@@ -35,6 +35,9 @@ mod kind {
     pub(super) const REKEY: u8 = 0x06;
     pub(super) const SWITCH: u8 = 0x07;
     pub(super) const ASK_REKEY: u8 = 0x08;
+    pub(super) const COMMITMENT: u8 = 0x09;
+    pub(super) const NONCE: u8 = 0x0a;
+    pub(super) const AGREE: u8 = 0x0b;
     pub(super) const ROSTER: u8 = 0x0c;
     pub(super) const DISMISSAL: u8 = 0x0d;
     pub(super) const LEAVE: u8 = 0x0e;
@@ -88,6 +91,12 @@ pub enum Frame<'a> {
     Switch,
     /// The responder wants a new key.
     AskRekey,
+    /// While pairing by digits: the responder is bound to its nonce, see [`crate::comparison::commitment`].
+    Commitment([u8; 32]),
+    /// While pairing by digits: this side's share of them.
+    Nonce([u8; 32]),
+    /// While pairing by digits: the person here has seen the same ones.
+    Agree,
     /// Asks for a [`Frame::Pong`] with the same token.
     Ping([u8; 8]),
     /// Answers a [`Frame::Ping`].
@@ -237,7 +246,8 @@ impl<'a> Frame<'a> {
             Self::Introduce(introduce) => postcard::to_slice(introduce, payload),
             Self::Paired { name } => postcard::to_slice(name, payload),
             Self::Rekey(message) => postcard::to_slice(&Bytes(message), payload),
-            Self::Switch | Self::AskRekey => Ok(&mut [][..]),
+            Self::Switch | Self::AskRekey | Self::Agree => Ok(&mut [][..]),
+            Self::Commitment(bytes) | Self::Nonce(bytes) => postcard::to_slice(bytes, payload),
             Self::Ping(token) | Self::Pong(token) => postcard::to_slice(token, payload),
             Self::Room(room) => postcard::to_slice(room, payload),
             Self::Roster(roster) => postcard::to_slice(roster, payload),
@@ -275,6 +285,9 @@ impl<'a> Frame<'a> {
             kind::REKEY => Self::Rekey(parse(payload)?),
             kind::SWITCH => parse::<()>(payload).map(|()| Self::Switch)?,
             kind::ASK_REKEY => parse::<()>(payload).map(|()| Self::AskRekey)?,
+            kind::COMMITMENT => Self::Commitment(parse(payload)?),
+            kind::NONCE => Self::Nonce(parse(payload)?),
+            kind::AGREE => parse::<()>(payload).map(|()| Self::Agree)?,
             kind::PING => Self::Ping(parse(payload)?),
             kind::PONG => Self::Pong(parse(payload)?),
             kind::ROOM => Self::Room(parse(payload)?),
@@ -301,6 +314,9 @@ impl<'a> Frame<'a> {
             Self::Rekey(_) => kind::REKEY,
             Self::Switch => kind::SWITCH,
             Self::AskRekey => kind::ASK_REKEY,
+            Self::Commitment(_) => kind::COMMITMENT,
+            Self::Nonce(_) => kind::NONCE,
+            Self::Agree => kind::AGREE,
             Self::Ping(_) => kind::PING,
             Self::Pong(_) => kind::PONG,
             Self::Room(_) => kind::ROOM,

@@ -163,7 +163,7 @@ value! {
 value! {
     /// How far a pairing has come.
     PairingState {
-        /// An invite is open and waits for somebody.
+        /// An invite or a code waits for somebody.
         Waiting = 1 "waiting",
         /// The two devices are connecting.
         Connecting = 2 "connecting",
@@ -171,6 +171,10 @@ value! {
         Done = 3 "done",
         /// Ended without a contact. Final.
         Failed = 4 "failed",
+        /// Both devices show digits; the person here is to say whether they are the same.
+        Comparing = 5 "comparing",
+        /// The person here has confirmed the digits; the other one is to.
+        Confirmed = 6 "confirmed",
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Purpose {
     Accepting(PairingId),
     /// To pair, by an own invite.
     Inviting(PairingId),
+    /// To pair, by comparing digits. Who has typed the code offers.
+    Comparing(PairingId),
 }
 
 /// How far it has come. Each stage has only what it may use.
@@ -114,7 +116,11 @@ impl Conn {
                 self.candidates_sent = self.candidates_sent.saturating_add(1);
                 self.candidates_sent
             }
-            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Answer | PayloadKind::Withdraw => 0,
+            PayloadKind::Offer
+            | PayloadKind::FirstOffer
+            | PayloadKind::Answer
+            | PayloadKind::Withdraw
+            | PayloadKind::Card => 0,
         };
         Header { kind, session: self.session_id, index }
     }
@@ -127,6 +133,15 @@ impl Conn {
 
     pub(crate) fn took_candidate(&mut self, index: u32) {
         self.candidates_seen.insert(index);
+    }
+
+    /// Whether its offer is a first one, which brings the own card along.
+    pub(crate) fn offers_first(&self) -> bool {
+        match self.purpose {
+            Purpose::Accepting(_) => true,
+            Purpose::Comparing(_) => self.role == LinkRole::Offerer,
+            Purpose::Contact | Purpose::Inviting(_) => false,
+        }
     }
 
     /// An own offer that has not been answered.

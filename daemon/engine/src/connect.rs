@@ -165,7 +165,7 @@ impl Engine {
     /// Seals what a link wants to tell the other side's, and sends it.
     pub(crate) fn tell_peer(&mut self, link: LinkId, words: Negotiation, rng: Rng<'_>) {
         let Some(conn) = self.conns.get_mut(&link) else { return };
-        let first = matches!(conn.purpose, Purpose::Accepting(_));
+        let first = conn.offers_first();
         let (kind, body) = match words {
             Negotiation::Offer(sdp) if first => (PayloadKind::FirstOffer, sdp),
             Negotiation::Offer(sdp) => (PayloadKind::Offer, sdp),
@@ -180,7 +180,7 @@ impl Engine {
         let Some(conn) = self.conns.get(&link) else { return };
         let remote = conn.card.identity();
         let sealed = match (header.kind, conn.purpose) {
-            (PayloadKind::FirstOffer, Purpose::Accepting(pairing)) => {
+            (PayloadKind::FirstOffer, Purpose::Accepting(pairing) | Purpose::Comparing(pairing)) => {
                 let Some(pairing) = self.pairings.get(&pairing) else { return };
                 let scratch = &mut self.scratch;
                 sealed::seal_first(&self.identity, remote, &pairing.keys, header, Version::OWN, body, scratch, rng)
@@ -201,11 +201,16 @@ impl Engine {
         }
         let Ok(header) = Header::peek(&payload) else { return self.drop_payload(Drop::NotOpened, now) };
         match (header.kind, via) {
-            (PayloadKind::FirstOffer, Via::Invite(token)) => self.first_offer(from, token, &mut payload, now, rng),
+            (PayloadKind::FirstOffer, Via::Invite(_) | Via::Room(_)) => {
+                self.first_offer(from, via, &mut payload, now, rng);
+            }
+            (PayloadKind::Card, Via::Room(room)) => self.card_shown(from, room, &payload, now, rng),
             (PayloadKind::Offer, Via::Contact | Via::Room(_)) => {
                 self.offer(from, via, header, &mut payload, now, rng);
             }
-            (PayloadKind::FirstOffer, Via::Contact | Via::Room(_)) | (PayloadKind::Offer, Via::Invite(_)) => {
+            (PayloadKind::FirstOffer, Via::Contact)
+            | (PayloadKind::Offer, Via::Invite(_))
+            | (PayloadKind::Card, Via::Contact | Via::Invite(_)) => {
                 self.drop_payload(Drop::Unasked, now);
             }
             (PayloadKind::Answer | PayloadKind::Candidate | PayloadKind::Withdraw, _) => {
@@ -291,7 +296,7 @@ impl Engine {
             PayloadKind::Answer => header.index == 0 && conn.is_unanswered_offer(),
             PayloadKind::Candidate => conn.may_take_candidate(header.index),
             PayloadKind::Withdraw => header.index == 0 && matches!(conn.stage, Stage::Negotiating),
-            PayloadKind::Offer | PayloadKind::FirstOffer => false,
+            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Card => false,
         };
         if !expected {
             return self.drop_payload(Drop::Repeated, now);
@@ -315,7 +320,7 @@ impl Engine {
                 conn.remote_version = Some(version);
                 Negotiation::Answer(body)
             }
-            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Withdraw => {
+            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Withdraw | PayloadKind::Card => {
                 self.end_conn(link, now, rng);
                 return;
             }
@@ -362,7 +367,7 @@ impl Engine {
         self.effect(Effect::CloseLink(link));
         match conn.purpose {
             Purpose::Contact => {}
-            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) => {
+            Purpose::Accepting(pairing) | Purpose::Inviting(pairing) | Purpose::Comparing(pairing) => {
                 self.pairing_conn_ended(pairing, link, now, rng)
             }
         }

@@ -9,6 +9,7 @@ use kith_crypto::session::RECORD_BYTES_MAX;
 use rand_core::CryptoRng;
 
 use crate::budget::Budget;
+use crate::comparison::Runs;
 use crate::conn::{Conn, Stage};
 use crate::contact::Contact;
 use crate::delivery::Repeated;
@@ -44,6 +45,7 @@ pub(crate) enum Pending {
     Delivered { lane: Lane, number: u64, sent: Sent },
     Received { lane: Lane },
     Accepted { request: RequestId, pairing: PairingId, contact: Option<ContactRecord> },
+    Agreed { link: LinkId, pairing: PairingId, contact: ContactRecord },
     Introduced { link: LinkId, pairing: PairingId, contact: ContactRecord },
     Confirmed { peer: ClientId },
     Removed { request: Option<RequestId>, peer: ClientId, introduced: Option<ContactRecord> },
@@ -83,6 +85,8 @@ pub struct Engine {
     pub(crate) joining: BTreeSet<RoomId>,
     pub(crate) conns: BTreeMap<LinkId, Conn>,
     pub(crate) pairings: BTreeMap<PairingId, Pairing>,
+    /// The comparisons of digits of the last minutes.
+    pub(crate) runs: Runs,
     pub(crate) budget: Budget,
     pub(crate) drops: Drops,
     pub(crate) inbox_seq: u64,
@@ -124,6 +128,7 @@ impl Engine {
             joining: BTreeSet::new(),
             conns: BTreeMap::new(),
             pairings: BTreeMap::new(),
+            runs: Runs::default(),
             budget: Budget::default(),
             drops: Drops::default(),
             inbox_seq: stored.inbox_seq,
@@ -216,6 +221,8 @@ impl Engine {
         let refused = match request {
             Request::Invite { lifetime_s } => self.invite(id, lifetime_s, now, rng),
             Request::Accept { uri, other_server } => self.accept(id, &uri, other_server, now, rng),
+            Request::Compare { code } => self.compare(id, code.as_deref(), now, rng),
+            Request::ConfirmPairing(pairing) => self.confirm_digits(id, pairing, now, rng),
             Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
             Request::Send { conversation, message } => self.send(id, conversation, message, now, rng),
             Request::MarkRead { conversation, seq } => self.mark_read(id, conversation, seq),
@@ -247,7 +254,11 @@ impl Engine {
             Signal::Intruder => self.intruder(now),
             Signal::Notice(notice) => self.take_notice(notice),
             Signal::Presence { peer, online } => self.presence(peer, online, now, rng),
-            Signal::RoomPresence { room, peer, present } => self.room_presence(room, peer, present, now, rng),
+            Signal::RoomPresence { room, peer, present } => {
+                self.show_card(room, peer, present);
+                self.room_presence(room, peer, present, now, rng);
+            }
+            Signal::RoomFull(room) => self.room_full(room, rng),
             Signal::Relayed { from, via, payload } => self.relayed(from, via, payload, now, rng),
             Signal::Undelivered { to, via, no_such_invite } => self.undelivered(to, via, no_such_invite, now, rng),
             Signal::Ice(ice) => self.take_ice(ice, now),
@@ -295,6 +306,9 @@ impl Engine {
             Some(Pending::Received { lane }) => self.messages_received(lane, id, result, now, rng),
             Some(Pending::Accepted { request, pairing, contact }) => {
                 self.accepted(request, pairing, contact, result, now, rng)
+            }
+            Some(Pending::Agreed { link, pairing, contact }) => {
+                self.agreement_stored(link, pairing, contact, result, now, rng)
             }
             Some(Pending::Introduced { link, pairing, contact }) => {
                 self.introduced(link, pairing, contact, result, now, rng)

@@ -96,10 +96,14 @@ pub struct MemberView {
 /// How far a pairing has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PairingState {
-    /// An invite is open and waits for somebody.
+    /// An invite is open or a code is shown or typed, and nobody has come yet.
     Waiting,
     /// The two devices are connecting.
     Connecting,
+    /// Both devices show six digits, these if nobody is between; the person here is to say whether they are the same.
+    Comparing(u32),
+    /// The person here has said so; the other one is to.
+    Confirmed,
     /// Paired with this peer. Final.
     Done(ClientId),
     /// Ended without a peer; the sentence says why. Final.
@@ -113,8 +117,10 @@ pub struct PairingView {
     pub pairing: PairingId,
     /// How far it has come.
     pub state: PairingState,
-    /// The invite text, for the inviter; empty for the invitee. A secret.
+    /// The invite text, for the inviter; else empty. A secret.
     pub uri: String,
+    /// The code, where it is to be shown; else empty.
+    pub code: String,
     /// When it ends, milliseconds of UTC.
     pub expires_utc_ms: u64,
 }

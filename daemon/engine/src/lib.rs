@@ -21,6 +21,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod budget;
+mod comparison;
 mod conn;
 mod connect;
 mod contact;
@@ -33,6 +34,7 @@ mod event;
 pub mod invite;
 mod leaving;
 mod link;
+mod newcomer;
 mod owner;
 mod pairing;
 mod record;

@@ -1,4 +1,4 @@
-//! Pairing by invite, on both sides (docs/protocol.md §4).
+//! Pairing by invite, on both sides, and what it has in common with pairing by digits (docs/protocol.md §4).
 
 use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::invite::{InviteKeys, InviteSecret};
@@ -6,20 +6,20 @@ use kith_crypto::sealed::{self, SessionId};
 use kith_crypto::wire::{Frame, Introduce};
 use zeroize::Zeroizing;
 
+use crate::comparison::Comparison;
 use crate::conn::{Conn, Purpose};
 use crate::connect::{backoff_ms, new_incarnation, new_session_id};
-use crate::contact::Contact;
 use crate::dropped::Drop;
 use crate::engine::{Engine, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
-use crate::record::{ContactRecord, ContactState, Incarnation, StoredContact};
-use crate::upkeep::cleaned_name;
-use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Token, Via};
+use crate::newcomer::new_contact_record;
+use crate::record::{ContactRecord, ContactState};
+use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Via};
 
 /// Pairings under way at once: the server keeps no more invites open.
 const PAIRINGS_MAX: usize = 8;
-/// First offers that open under one invite: a person who scanned it may try again a few times.
+/// First offers that open under one invite or code: a person who scanned or typed it may try again a few times.
 const ATTEMPTS_MAX: usize = 5;
 const LIFETIME_S_MIN: u32 = 10;
 const LIFETIME_S_MAX: u32 = 24 * 60 * 60;
@@ -34,14 +34,14 @@ pub const CONTACTS_MAX: usize = 1_024;
 /// A pairing under way.
 pub(crate) struct Pairing {
     pub(crate) keys: InviteKeys,
-    state: PairingState,
-    expires_boot_ms: u64,
-    expires_utc_ms: u64,
-    conn: Option<LinkId>,
-    side: Side,
+    pub(crate) state: PairingState,
+    pub(crate) expires_boot_ms: u64,
+    pub(crate) expires_utc_ms: u64,
+    pub(crate) conn: Option<LinkId>,
+    pub(crate) side: Side,
 }
 
-enum Side {
+pub(crate) enum Side {
     Inviter {
         text: Zeroizing<String>,
         /// Of the first offers that opened; each counts once.
@@ -58,23 +58,45 @@ enum Side {
         retry_at: Option<u64>,
         failures: u32,
     },
+    Comparison(Comparison),
+}
+
+impl Side {
+    /// Which first offers have opened, as long as more may come; where none are expected, none.
+    fn attempts(&mut self) -> Option<&mut Vec<SessionId>> {
+        match self {
+            Self::Inviter { attempts, used, .. } => (!*used).then_some(attempts),
+            Self::Invitee { .. } => None,
+            Self::Comparison(comparison) => comparison.attempts(),
+        }
+    }
 }
 
 impl Pairing {
     pub(crate) fn view(&self, pairing: PairingId) -> PairingView {
-        let uri = match &self.side {
-            Side::Inviter { text, .. } => text.to_string(),
-            Side::Invitee { .. } => String::new(),
+        let (uri, code) = match &self.side {
+            Side::Inviter { text, .. } => (text.to_string(), String::new()),
+            Side::Invitee { .. } => Default::default(),
+            Side::Comparison(comparison) => (String::new(), comparison.shown_code().to_owned()),
         };
-        PairingView { pairing, state: self.state.clone(), uri, expires_utc_ms: self.expires_utc_ms }
+        PairingView { pairing, state: self.state.clone(), uri, code, expires_utc_ms: self.expires_utc_ms }
     }
 
     pub(crate) fn timeouts(&self) -> impl Iterator<Item = u64> + use<> {
         let retry_at = match &self.side {
             Side::Invitee { retry_at, .. } => *retry_at,
-            Side::Inviter { .. } => None,
+            Side::Inviter { .. } | Side::Comparison(_) => None,
         };
         [Some(self.expires_boot_ms), retry_at].into_iter().flatten()
+    }
+
+    /// Under which right first offers for it come.
+    fn door(&self) -> Option<Via> {
+        match &self.side {
+            Side::Inviter { .. } => Some(Via::Invite(self.keys.token)),
+            Side::Invitee { .. } => None,
+            Side::Comparison(_) => Some(Via::Room(self.keys.token)),
+        }
     }
 
     fn is_final(&self) -> bool {
@@ -119,7 +141,7 @@ impl Engine {
         Ok(())
     }
 
-    fn begin_pairing(&mut self, pairing: Pairing) -> Result<PairingId, RequestError> {
+    pub(crate) fn begin_pairing(&mut self, pairing: Pairing) -> Result<PairingId, RequestError> {
         if self.pairings.len() >= PAIRINGS_MAX {
             return Err(RequestError::RateLimited);
         }
@@ -200,20 +222,6 @@ impl Engine {
         self.try_pairing(id, now, rng);
     }
 
-    fn add_contact(&mut self, contact: ContactRecord) {
-        let peer = contact.client_id();
-        match self.contacts.get_mut(&peer) {
-            Some(known) => known.record = contact,
-            None => {
-                self.contacts.insert(peer, Contact::new(StoredContact::new(contact)));
-            }
-        }
-        if !self.is_blocked(peer) {
-            self.signal(SignalOut::Watch { add: vec![peer], remove: Vec::new() });
-        }
-        self.notify_peer(peer);
-    }
-
     /// The invitee offers.
     fn try_pairing(&mut self, id: PairingId, now: Now, rng: Rng<'_>) {
         let online = self.signaling == SignalingState::Online;
@@ -240,15 +248,15 @@ impl Engine {
             match pairing.side {
                 Side::Inviter { .. } => self.signal(SignalOut::OpenInvite(pairing.keys.token)),
                 Side::Invitee { .. } => self.try_pairing(id, now, rng),
+                Side::Comparison(_) => self.signal(SignalOut::EnterRoom(pairing.keys.token)),
             }
         }
     }
 
-    /// Somebody uses an invite.
-    pub(crate) fn first_offer(&mut self, from: ClientId, token: Token, payload: &mut [u8], now: Now, rng: Rng<'_>) {
-        let invite =
-            self.pairings.iter_mut().find(|(_, p)| p.keys.token == token && matches!(p.side, Side::Inviter { .. }));
-        let Some((&id, pairing)) = invite.filter(|(_, p)| now.boot_ms < p.expires_boot_ms) else {
+    /// Somebody uses an invite, or has typed a code.
+    pub(crate) fn first_offer(&mut self, from: ClientId, via: Via, payload: &mut [u8], now: Now, rng: Rng<'_>) {
+        let open = self.pairings.iter_mut().find(|(_, p)| p.door() == Some(via));
+        let Some((&id, pairing)) = open.filter(|(_, p)| now.boot_ms < p.expires_boot_ms) else {
             return self.drop_payload(Drop::Unasked, now);
         };
         if !self.budget.take_first(now.boot_ms) {
@@ -258,32 +266,37 @@ impl Engine {
         let first = sealed::open_first(&identity, &pairing.keys, payload).ok();
         let first = first.filter(|first| first.card.client_id() == from && first.opened.header.index == 0);
         let Some(first) = first else { return self.drop_payload(Drop::NotOpened, now) };
-        let Side::Inviter { attempts, used, .. } = &mut pairing.side else { return };
-        if *used || attempts.contains(&first.opened.header.session) {
+        let session = first.opened.header.session;
+        let Some(attempts) = pairing.side.attempts().filter(|attempts| !attempts.contains(&session)) else {
             return self.drop_payload(Drop::Repeated, now);
-        }
-        attempts.push(first.opened.header.session);
+        };
+        attempts.push(session);
         let too_many = attempts.len() > ATTEMPTS_MAX;
         let earlier = pairing.conn;
+        let (purpose, worn_out) = match pairing.side {
+            Side::Comparison(_) => (Purpose::Comparing(id), "Too many attempts. Begin again."),
+            Side::Inviter { .. } | Side::Invitee { .. } => {
+                (Purpose::Inviting(id), "Too many attempts. Make a new invite.")
+            }
+        };
         if too_many {
-            return self.fail_pairing(id, "Too many attempts. Make a new invite.", rng);
+            return self.fail_pairing(id, worn_out, rng);
         }
         if let Some(earlier) = earlier {
-            // Another device that holds the invite waits until this attempt has ended.
+            // Another device that holds the invite or knows the code waits until this attempt has ended.
             if self.conns.get(&earlier).is_some_and(|c| c.peer != from) {
                 return self.drop_payload(Drop::Unasked, now);
             }
             self.forget_conn(earlier, rng);
         }
-        let (card, session, version) = (first.card, first.opened.header.session, first.opened.version);
+        let (card, version) = (first.card, first.opened.version);
         let Some(sdp) = self.acceptable(from, &first.opened, 0) else { return };
-        let link =
-            self.open_conn(card, Via::Invite(token), Purpose::Inviting(id), LinkRole::Answerer, session, now, rng);
+        let link = self.open_conn(card, via, purpose, LinkRole::Answerer, session, now, rng);
         self.set_pairing(id, PairingState::Connecting, Some(link));
         self.hand_over_offer(link, version, sdp);
     }
 
-    fn set_pairing(&mut self, id: PairingId, state: PairingState, conn: Option<LinkId>) {
+    pub(crate) fn set_pairing(&mut self, id: PairingId, state: PairingState, conn: Option<LinkId>) {
         let Some(pairing) = self.pairings.get_mut(&id) else { return };
         pairing.conn = conn;
         if pairing.state != state {
@@ -315,8 +328,9 @@ impl Engine {
         if introduce.card != conn.card {
             return self.break_off(link, "it introduced itself as somebody else", now, rng);
         }
-        let Some(Side::Inviter { used, .. }) = self.pairings.get_mut(&id).map(|p| &mut p.side) else { return };
-        if core::mem::replace(used, true) {
+        if let Some(Side::Inviter { used, .. }) = self.pairings.get_mut(&id).map(|p| &mut p.side)
+            && core::mem::replace(used, true)
+        {
             return self.break_off(link, "the invite is used", now, rng);
         }
         if self.contacts.len() >= CONTACTS_MAX {
@@ -338,7 +352,7 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         if result.is_err() {
-            self.fail_pairing(id, "The contact could not be stored. Free some space and make a new invite.", rng);
+            self.fail_pairing(id, "The contact could not be stored. Free some space and begin again.", rng);
             return self.end_conn(link, now, rng);
         }
         let peer = contact.client_id();
@@ -384,6 +398,10 @@ impl Engine {
         match &mut pairing.side {
             Side::Inviter { used: true, .. } => pairing.conn = None,
             Side::Inviter { .. } => self.set_pairing(id, PairingState::Waiting, None),
+            Side::Comparison(comparison) => {
+                let left = comparison.link_lost();
+                self.comparison_left(id, left, rng);
+            }
             Side::Invitee { retry_at, failures, .. } => {
                 *failures = failures.saturating_add(1);
                 *retry_at = Some(now.boot_ms.saturating_add(backoff_ms(*failures, rng)));
@@ -400,6 +418,7 @@ impl Engine {
         let why = match pairing.side {
             Side::Inviter { .. } => "Nobody used the invite in its time.",
             Side::Invitee { .. } => "The other device did not answer. Ask for a new invite while it is online.",
+            Side::Comparison(_) => "The digits were not confirmed on both devices in their time. Begin again.",
         };
         self.fail_pairing(id, why, rng);
     }
@@ -446,7 +465,11 @@ impl Engine {
 
     /// The pairings in which this device accepts an invite of that peer.
     fn acceptances_of(&self, peer: ClientId) -> Vec<PairingId> {
-        let accepts = |p: &Pairing| matches!(&p.side, Side::Invitee { inviter, .. } if inviter.client_id() == peer);
+        let accepts = |p: &Pairing| match &p.side {
+            Side::Invitee { inviter, .. } => inviter.client_id() == peer,
+            Side::Comparison(comparison) => comparison.awaits_confirmation_of(peer),
+            Side::Inviter { .. } => false,
+        };
         self.pairings.iter().filter(|(_, p)| accepts(p)).map(|(id, _)| *id).collect()
     }
 
@@ -459,32 +482,13 @@ impl Engine {
 
     fn finish_pairing(&mut self, id: PairingId, state: PairingState) {
         let Some(mut pairing) = self.pairings.remove(&id) else { return };
-        if matches!(pairing.side, Side::Inviter { .. }) {
-            self.signal(SignalOut::CloseInvite(pairing.keys.token));
+        match pairing.side {
+            Side::Inviter { .. } => self.signal(SignalOut::CloseInvite(pairing.keys.token)),
+            Side::Invitee { .. } => {}
+            Side::Comparison(_) => self.signal(SignalOut::LeaveRoom(pairing.keys.token)),
         }
         pairing.state = state;
         debug_assert!(pairing.is_final());
         self.notify(Event::Pairing(pairing.view(id)));
-    }
-}
-
-fn new_contact_record(
-    card: &Card,
-    name: &str,
-    state: ContactState,
-    incarnation: Incarnation,
-    now: Now,
-) -> ContactRecord {
-    let id = card.client_id().to_string();
-    let name = cleaned_name(name);
-    ContactRecord {
-        card: card.clone(),
-        // Without a name, the first two groups of the client id.
-        name: if name.is_empty() { id.chars().take(9).collect() } else { name },
-        state,
-        major_min: kith_crypto::version::Version::OWN.major,
-        paired_utc_ms: now.utc_ms,
-        seen_utc_ms: 0,
-        incarnation,
     }
 }

@@ -43,6 +43,13 @@ pub enum Request {
         /// Whether a signaling server other than the own one is fine.
         other_server: bool,
     },
+    /// Pair by comparing digits.
+    Compare {
+        /// The code that the other device shows; without it, this one shows a new one.
+        code: Option<String>,
+    },
+    /// Both devices show the same digits.
+    ConfirmPairing(PairingId),
     /// End a pairing.
     CancelPairing(PairingId),
     /// Send a message to a contact, or to all members of a room.

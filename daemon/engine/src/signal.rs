@@ -104,6 +104,8 @@ pub enum Signal {
         /// Whether it is there.
         present: bool,
     },
+    /// A room has no place left.
+    RoomFull(Token),
     /// A sealed payload.
     Relayed {
         /// Who sent it, as the server says.
@@ -144,6 +146,10 @@ pub enum SignalOut {
     OpenInvite(Token),
     /// No longer.
     CloseInvite(Token),
+    /// Meet whoever is in this room.
+    EnterRoom(Token),
+    /// No longer.
+    LeaveRoom(Token),
     /// Relay a sealed payload.
     Relay {
         /// To whom.

@@ -1,5 +1,6 @@
 //! Inside the channel: handshake, greeting, records, rekey (docs/protocol.md §6).
 
+use kith_crypto::noise::Role;
 use kith_crypto::session::{Handshake, KEY_RECORDS_MAX, REKEY_RECORDS, Side};
 use kith_crypto::version::Version;
 use kith_crypto::wire::{Frame, Hello};
@@ -65,11 +66,17 @@ impl Engine {
                 let Some(pairing) = self.pairings.get(&pairing) else { return };
                 Handshake::inviting(&self.identity, identity, &pairing.keys, remote, own)
             }
+            (Purpose::Comparing(_), LinkRole::Offerer) => {
+                Handshake::comparing(Role::Initiator, &self.identity, identity, own, remote)
+            }
+            (Purpose::Comparing(_), LinkRole::Answerer) => {
+                Handshake::comparing(Role::Responder, &self.identity, identity, remote, own)
+            }
             (Purpose::Contact, LinkRole::Offerer) => {
-                Handshake::paired(kith_crypto::noise::Role::Initiator, &self.identity, identity, own, remote)
+                Handshake::paired(Role::Initiator, &self.identity, identity, own, remote)
             }
             (Purpose::Contact, LinkRole::Answerer) => {
-                Handshake::paired(kith_crypto::noise::Role::Responder, &self.identity, identity, remote, own)
+                Handshake::paired(Role::Responder, &self.identity, identity, remote, own)
             }
         };
         conn.stage = Stage::Handshaking(Box::new(handshake));
@@ -154,6 +161,7 @@ impl Engine {
             Purpose::Contact => self.take_into_use(link, now, rng),
             Purpose::Accepting(pairing) => self.introduce(link, pairing, now, rng),
             Purpose::Inviting(_) => {}
+            Purpose::Comparing(pairing) => self.commit_to_nonce(link, pairing, now, rng),
         }
     }
 
@@ -203,6 +211,14 @@ impl Engine {
                 self.introduction(link, pairing, &introduce, now, rng);
             }
             (Frame::Paired { .. }, Purpose::Accepting(pairing)) => self.paired(link, pairing, now, rng),
+            (
+                frame @ (Frame::Commitment(_)
+                | Frame::Nonce(_)
+                | Frame::Agree
+                | Frame::Introduce(_)
+                | Frame::Paired { .. }),
+                Purpose::Comparing(pairing),
+            ) => self.comparison_frame(link, pairing, &frame, now, rng),
             (Frame::Rekey(message), Purpose::Contact) => self.rekey(link, message, now, rng),
             (Frame::Switch, Purpose::Contact) => self.switch(link, now, rng),
             (Frame::AskRekey, Purpose::Contact) => self.asked_to_rekey(link, now, rng),

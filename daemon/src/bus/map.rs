@@ -85,6 +85,8 @@ pub(super) fn pairing_state(state: &PairingState) -> dbus::PairingState {
     match state {
         PairingState::Waiting => dbus::PairingState::Waiting,
         PairingState::Connecting => dbus::PairingState::Connecting,
+        PairingState::Comparing(_) => dbus::PairingState::Comparing,
+        PairingState::Confirmed => dbus::PairingState::Confirmed,
         PairingState::Done(_) => dbus::PairingState::Done,
         PairingState::Failed(_) => dbus::PairingState::Failed,
     }

@@ -375,6 +375,7 @@ impl Tree {
         if view::is_ended(&new) {
             // Nobody can use it any more.
             new.uri.zeroize();
+            new.code.zeroize();
         }
         let newly_ended = view::is_ended(&new) && !self.ended.contains(&pairing);
         match self.pairings.get(&pairing) {

@@ -139,6 +139,7 @@ pub(super) fn pairing_changes(old: &PairingView, new: &PairingView) -> Changes {
     if pairing_peer(old) != pairing_peer(new) {
         changes.insert("Peer", Variant::from(pairing_peer(new).into_inner()));
     }
+    changed(&mut changes, "Digits", pairing_digits(old), pairing_digits(new));
     changed(&mut changes, "Reason", pairing_reason(old), pairing_reason(new));
     changed(&mut changes, "Expires", old.expires_utc_ms, new.expires_utc_ms);
     changes
@@ -185,7 +186,23 @@ fn summary_variant(value: &SummaryValue) -> Variant<'static> {
 pub(super) fn pairing_peer(view: &PairingView) -> OwnedObjectPath {
     match view.state {
         PairingState::Done(peer) => map::peer_path(peer),
-        PairingState::Waiting | PairingState::Connecting | PairingState::Failed(_) => map::no_object(),
+        PairingState::Waiting
+        | PairingState::Connecting
+        | PairingState::Comparing(_)
+        | PairingState::Confirmed
+        | PairingState::Failed(_) => map::no_object(),
+    }
+}
+
+/// The digits that a person is to compare.
+pub(super) fn pairing_digits(view: &PairingView) -> String {
+    match view.state {
+        PairingState::Comparing(digits) => format!("{digits:06}"),
+        PairingState::Waiting
+        | PairingState::Connecting
+        | PairingState::Confirmed
+        | PairingState::Done(_)
+        | PairingState::Failed(_) => String::new(),
     }
 }
 
@@ -193,7 +210,11 @@ pub(super) fn pairing_peer(view: &PairingView) -> OwnedObjectPath {
 pub(super) fn pairing_reason(view: &PairingView) -> String {
     match &view.state {
         PairingState::Failed(reason) => reason.clone(),
-        PairingState::Waiting | PairingState::Connecting | PairingState::Done(_) => String::new(),
+        PairingState::Waiting
+        | PairingState::Connecting
+        | PairingState::Comparing(_)
+        | PairingState::Confirmed
+        | PairingState::Done(_) => String::new(),
     }
 }
 

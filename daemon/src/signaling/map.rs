@@ -25,18 +25,20 @@ pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
         SignalOut::Relay { to, via, payload } => {
             vec![ToServer::Relay(protocol::Relay { to, via: via_out(via), payload })]
         }
+        SignalOut::EnterRoom(token) => vec![ToServer::EnterRoom(token)],
+        SignalOut::LeaveRoom(token) => vec![ToServer::LeaveRoom(token)],
         SignalOut::RequestIce => vec![ToServer::IceRequest],
     }
 }
 
-/// What the server says after the welcome; `None` is a message that only belongs before it, or one that
-/// changes nothing: members of a full room still find their contacts.
+/// What the server says after the welcome; `None` is a message that only belongs before it.
 pub fn to_engine(message: ToDevice) -> Option<Signal> {
     Some(match message {
-        ToDevice::Challenge(_) | ToDevice::Welcome(_) | ToDevice::RoomFull(_) => return None,
+        ToDevice::Challenge(_) | ToDevice::Welcome(_) => return None,
         ToDevice::RoomPresence(protocol::RoomPresence { room, peer, present }) => {
             Signal::RoomPresence { room, peer, present }
         }
+        ToDevice::RoomFull(room) => Signal::RoomFull(room),
         ToDevice::Goodbye(goodbye) => Signal::Refused(refused_by(goodbye.reason)),
         ToDevice::Intruder => Signal::Intruder,
         ToDevice::Notice(notice) => Signal::Notice(notice_in(notice)),

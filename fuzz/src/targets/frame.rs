@@ -72,6 +72,9 @@ pub(crate) fn frames<T>(mut each: impl FnMut(&Frame<'_>) -> T) -> Vec<T> {
         Frame::Rekey(&[0x13; 81]),
         Frame::Switch,
         Frame::AskRekey,
+        Frame::Commitment([0x16; 32]),
+        Frame::Nonce([0x17; 32]),
+        Frame::Agree,
         Frame::Ping([0x14; 8]),
         Frame::Pong([0x15; 8]),
     ]

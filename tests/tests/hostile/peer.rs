@@ -215,7 +215,7 @@ impl HostilePeer {
             _ if opened.header.session != session => {}
             PayloadKind::Answer => self.links.negotiate(link, Negotiation::Answer(body)),
             PayloadKind::Candidate => self.links.negotiate(link, Negotiation::Candidate(body)),
-            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Withdraw => {}
+            PayloadKind::Offer | PayloadKind::FirstOffer | PayloadKind::Withdraw | PayloadKind::Card => {}
         }
     }
 

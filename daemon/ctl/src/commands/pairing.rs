@@ -1,5 +1,6 @@
 //! Inviting and accepting.
 
+use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, stream};
 use kith_dbus::{
     AcceptOptions, Failure, InviteOptions, Pairing1Proxy, PairingState, Peer1Proxy, ROOT_PATH, RefusalName, SERVICE,
@@ -80,7 +81,7 @@ pub(super) async fn accept(
 }
 
 /// Waits until a pairing has ended, and shows how; Ctrl-C ends it.
-async fn finish(
+pub(super) async fn finish(
     arguments: &Arguments,
     console: &mut Console<'_>,
     connection: &Connection,
@@ -107,7 +108,33 @@ async fn finish(
 
 /// Whom a pairing has given.
 async fn ended(connection: &Connection, pairing: &Pairing1Proxy<'_>) -> Result<OwnedObjectPath, CommandError> {
-    // Whatever may have changed it: the pairing itself, the daemon's state, its coming and going.
+    let mut changes = changes(connection, pairing).await?;
+    loop {
+        match pairing.state().await {
+            Ok(PairingState::Done) => return Ok(pairing.peer().await?),
+            Ok(PairingState::Failed) => return Err(CommandError::PairingFailed(pairing.reason().await?)),
+            Ok(
+                PairingState::Waiting
+                | PairingState::Connecting
+                | PairingState::Comparing
+                | PairingState::Confirmed
+                | PairingState::Unknown,
+            ) => {}
+            Err(Failure::NoObject) => {
+                bus::require_ready(connection).await?;
+                return Err(CommandError::PairingFailed("The daemon was locked or restarted meanwhile.".to_owned()));
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+        next(&mut changes).await?;
+    }
+}
+
+/// Whatever may have changed a pairing: the pairing itself, the daemon's state, its coming and going.
+pub(super) async fn changes(
+    connection: &Connection,
+    pairing: &Pairing1Proxy<'_>,
+) -> Result<BoxStream<'static, ()>, CommandError> {
     let own = PropertiesProxy::builder(connection)
         .destination(SERVICE)
         .path(pairing.inner().path().to_owned())
@@ -115,25 +142,19 @@ async fn ended(connection: &Connection, pairing: &Pairing1Proxy<'_>) -> Result<O
         .await?;
     let daemon = PropertiesProxy::builder(connection).destination(SERVICE).path(ROOT_PATH).build().await?;
     let bus = DBusProxy::new(connection).await?;
-    let mut changes = stream::select_all([
+    let changes = stream::select_all([
         own.receive_properties_changed().await?.map(drop).boxed(),
         daemon.receive_properties_changed().await?.map(drop).boxed(),
         bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?.map(drop).boxed(),
     ]);
-    loop {
-        match pairing.state().await {
-            Ok(PairingState::Done) => return Ok(pairing.peer().await?),
-            Ok(PairingState::Failed) => return Err(CommandError::PairingFailed(pairing.reason().await?)),
-            Ok(PairingState::Waiting | PairingState::Connecting | PairingState::Unknown) => {}
-            Err(Failure::NoObject) => {
-                bus::require_ready(connection).await?;
-                return Err(CommandError::PairingFailed("The daemon was locked or restarted meanwhile.".to_owned()));
-            }
-            Err(failure) => return Err(failure.into()),
-        }
-        if changes.next().await.is_none() {
-            return Err(Failure::NotReachable("the bus closed the connection".to_owned()).into());
-        }
+    Ok(changes.boxed())
+}
+
+/// Waits for the next of them.
+pub(super) async fn next(changes: &mut BoxStream<'static, ()>) -> Result<(), CommandError> {
+    match changes.next().await {
+        Some(()) => Ok(()),
+        None => Err(Failure::NotReachable("the bus closed the connection".to_owned()).into()),
     }
 }
 
@@ -147,11 +168,14 @@ async fn describe(connection: &Connection, path: OwnedObjectPath) -> Value {
     json!({ "client_id": client_id, "name": name.await })
 }
 
-fn number(path: &OwnedObjectPath) -> Option<u32> {
+pub(super) fn number(path: &OwnedObjectPath) -> Option<u32> {
     pairing_number_of(path)
 }
 
-async fn proxy(connection: &Connection, path: &OwnedObjectPath) -> Result<Pairing1Proxy<'static>, CommandError> {
+pub(super) async fn proxy(
+    connection: &Connection,
+    path: &OwnedObjectPath,
+) -> Result<Pairing1Proxy<'static>, CommandError> {
     let builder = Pairing1Proxy::builder(connection).path(path.clone());
     Ok(builder.cache_properties(CacheProperties::No).build().await?)
 }

@@ -32,7 +32,7 @@ fn ended(mut scene: Scene, channel: &Channel, sentence: &str) {
 fn frames_that_break_the_protocol_end_the_session_with_a_sentence_that_says_which() {
     type Say = fn(&mut Scene, &mut Channel);
     let cases: &[(&str, Say)] = &[
-        ("unknown", |s, c| s.say_kind(c, 0x0b, b"no roster")),
+        ("unknown", |s, c| s.say_kind(c, 0x1b, b"no roster")),
         ("unknown", |s, c| s.say_kind(c, 0x7f, b"")),
         ("padding", |s, c| s.say_raw(c, &[&[0xff, 0, 0][..], &[1; 125]].concat())),
         ("frame", |s, c| s.say_raw(c, &[0x02, 0xff, 0xff])),
@@ -244,7 +244,7 @@ fn a_stranger_with_the_invite_says_only_who_it_is() {
         }),
         ("out of its place", |s, c| s.say(c, &Frame::Paired { name: "x" }, Thing::Message, &mut honest())),
         ("out of its place", |s, c| s.say(c, &Frame::AskRekey, Thing::Rekey, &mut honest())),
-        ("unknown", |s, c| s.say_kind(c, 0x0b, b"no roster")),
+        ("unknown", |s, c| s.say_kind(c, 0x1b, b"no roster")),
     ];
     for (sentence, say) in cases {
         let (mut scene, keys) = Scene::invite(112);

@@ -5,9 +5,11 @@ use std::alloc::System;
 use zeroizing_alloc::ZeroAlloc;
 
 mod chaos;
+mod comparison;
 mod delivery;
 mod forged_rosters;
 mod hostile;
+mod hostile_digits;
 mod hostile_peer;
 mod hostile_words;
 mod memory;

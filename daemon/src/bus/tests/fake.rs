@@ -19,6 +19,8 @@ use crate::task::{Summary, SummaryValue, Task, TaskEnd, TaskId, TaskKind};
 
 pub(super) const SECRET: &str = "open sesame";
 pub(super) const URI: &str = "kith:aninvitethatnobodyelseshouldsee";
+pub(super) const CODE: &str = "KQXRWA";
+pub(super) const DIGITS: u32 = 7_042;
 pub(super) const OWN: ClientId = ClientId::from_bytes([7; 20]);
 pub(super) const HALL: ClientId = ClientId::from_bytes([1; 20]);
 pub(super) const GATE: ClientId = ClientId::from_bytes([2; 20]);
@@ -380,6 +382,26 @@ impl World {
                 }
                 _ => Err(RequestError::InvalidInvite("it does not begin with kith:")),
             },
+            Request::Compare { code } => match code.as_deref() {
+                None => {
+                    let pairing = self.begin(PairingState::Waiting, "", 120_000);
+                    self.pairings.entry(pairing).and_modify(|view| view.code = CODE.into());
+                    self.tell(Event::Pairing(self.pairings[&pairing].clone()));
+                    Ok((Reply::Pairing(pairing), Vec::new()))
+                }
+                Some(CODE) => {
+                    let pairing = self.begin(PairingState::Comparing(DIGITS), "", 120_000);
+                    Ok((Reply::Pairing(pairing), Vec::new()))
+                }
+                Some(_) => Err(RequestError::InvalidArgument("a code has six letters")),
+            },
+            Request::ConfirmPairing(pairing) => {
+                let view = self.pairings.get(&pairing).ok_or(RequestError::NotFound)?;
+                if !matches!(view.state, PairingState::Comparing(_)) {
+                    return Err(RequestError::InvalidArgument("there are no digits to confirm"));
+                }
+                Ok((Reply::Done, vec![Later::Paired(pairing, GATE)]))
+            }
             Request::CancelPairing(pairing) => {
                 if !self.pairings.contains_key(&pairing) {
                     return Err(RequestError::NotFound);
@@ -463,7 +485,7 @@ impl World {
     fn begin(&mut self, state: PairingState, uri: &str, expires_utc_ms: u64) -> PairingId {
         let pairing = PairingId(self.next_pairing);
         self.next_pairing += 1;
-        let view = PairingView { pairing, state, uri: uri.into(), expires_utc_ms };
+        let view = PairingView { pairing, state, uri: uri.into(), code: String::new(), expires_utc_ms };
         self.pairings.insert(pairing, view.clone());
         self.tell(Event::Pairing(view));
         pairing

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use data_encoding::BASE32_NOPAD;
+use kith_crypto::comparison::Code;
 use kith_crypto::identity::{Card, ClientId, Identity};
 use kith_crypto::invite::{InviteKeys, InviteSecret};
 use kith_crypto::noise::Role;
@@ -34,6 +35,7 @@ pub(crate) enum Thing {
     Answer,
     Candidate,
     Withdraw,
+    Card,
     /// A handshake message, counted from 1.
     Handshake(u8),
     Hello,
@@ -184,6 +186,36 @@ impl Scene {
         self.victim.up(link, FINGERPRINT);
         let (own, remote) = (&self.villain.identity, card.identity());
         let handshake = Handshake::invited(own, remote, keys, self.villain.side(), self.victim_side(link));
+        self.shake_hands(link, handshake, tamper)
+    }
+
+    /// The villain types a code that the victim shows, and says hello; none if the victim broke off.
+    pub(crate) fn type_code(&mut self, code: &Code, tamper: Tamper<'_>) -> Option<Channel> {
+        let keys = code.secret().keys();
+        let (card, session) = (self.victim.card.clone(), self.villain.session_id());
+        let links = self.victim.links.len();
+        let offer = self.villain.first_offer(&card, &keys, session);
+        self.relay(Via::Room(keys.token), Thing::FirstOffer, offer, tamper);
+        let link = *self.victim.links.get(links)?;
+        self.victim.up(link, FINGERPRINT);
+        let (own, remote) = (&self.villain.identity, card.identity());
+        let handshake = Handshake::comparing(Role::Initiator, own, remote, self.villain.side(), self.victim_side(link));
+        self.shake_hands(link, handshake, tamper)
+    }
+
+    /// The villain shows its card where the victim has typed a code, and says hello; none if the victim broke off.
+    pub(crate) fn show_code(&mut self, code: &Code, tamper: Tamper<'_>) -> Option<Channel> {
+        let via = Via::Room(code.secret().keys().token);
+        let (card, links) = (self.victim.card.clone(), self.victim.links.len());
+        let shown = sealed::show_card(self.villain.identity.card()).to_vec();
+        self.relay(via, Thing::Card, shown, tamper);
+        let link = *self.victim.links.get(links)?;
+        let session = Header::peek(&self.victim.last_relay(self.villain.id)).unwrap().session;
+        let answer = self.villain.sealed(&card, PayloadKind::Answer, session, 0);
+        self.relay(via, Thing::Answer, answer, tamper);
+        self.victim.up(link, FINGERPRINT);
+        let (own, remote) = (&self.villain.identity, card.identity());
+        let handshake = Handshake::comparing(Role::Responder, own, remote, self.victim_side(link), self.villain.side());
         self.shake_hands(link, handshake, tamper)
     }
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use kith_crypto::identity::{Card, ClientId};
 use kith_engine::{
     ContactRecord, ContactState, Direction, Effect, Engine, Event, Incarnation, LinkEvent, LinkId, LinkPath, LinkRole,
-    LoggingMode, LoggingNotice, MessageState, Negotiation, NewMessage, Now, Op, PairingState, ProfileRecord, Request,
-    RequestId, Settings, Signal, SignalOut, Via,
+    LoggingMode, LoggingNotice, MessageState, Negotiation, NewMessage, Now, Op, PairingId, PairingState, ProfileRecord,
+    Request, RequestId, Settings, Signal, SignalOut, Via,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -199,6 +199,15 @@ impl Victim {
     pub(crate) fn pairing(&self) -> (PairingState, String) {
         let latest = self.events.iter().rev().find_map(|event| match event {
             Event::Pairing(view) => Some((view.state.clone(), view.uri.clone())),
+            _ => None,
+        });
+        latest.expect("there is a pairing")
+    }
+
+    /// The latest pairing's name, and the code that it shows.
+    pub(crate) fn code(&self) -> (PairingId, String) {
+        let latest = self.events.iter().rev().find_map(|event| match event {
+            Event::Pairing(view) => Some((view.pairing, view.code.clone())),
             _ => None,
         });
         latest.expect("there is a pairing")

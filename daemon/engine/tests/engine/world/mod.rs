@@ -123,6 +123,8 @@ pub(crate) struct World {
     pub(crate) tamper_frame: Option<Tamper>,
     /// Give the two ends of a link different certificates than the ones they see.
     pub(crate) swap_fingerprints: bool,
+    /// Which devices the server lets meet in rooms, the lower place first; `None`: all.
+    pub(crate) meetings: Option<Vec<(usize, usize)>>,
     /// The server says of the first that it is the second.
     pub(crate) rename_sender: Option<(ClientId, ClientId)>,
     /// What the way to the server does, and the moment of a crash.
@@ -150,6 +152,7 @@ impl World {
             tamper_payload: None,
             tamper_frame: None,
             swap_fingerprints: false,
+            meetings: None,
             rename_sender: None,
             faults: Faults::default(),
             fault_rng: ChaCha20Rng::seed_from_u64(seed ^ 0x6b69_7468),
@@ -228,6 +231,11 @@ impl World {
             // Whether there was room for it is told to nobody.
             let _ = self.devices[index].disk.commit(ops);
         }
+    }
+
+    /// The one draws from now on what the other is going to draw.
+    pub(crate) fn copy_randomness(&mut self, of: usize, to: usize) {
+        self.devices[to].rng = self.devices[of].rng.clone();
     }
 
     /// What each device will draw from now on.

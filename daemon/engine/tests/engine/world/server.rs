@@ -13,10 +13,10 @@ pub(super) struct Server {
     up: bool,
     watches: BTreeMap<usize, BTreeSet<ClientId>>,
     invites: BTreeMap<Token, usize>,
+    rooms: BTreeMap<Token, BTreeSet<usize>>,
     /// Who has used a token, so that the holder may answer.
     used: BTreeSet<(Token, usize)>,
     visible: BTreeSet<(usize, usize)>,
-    rooms: BTreeMap<Token, BTreeSet<usize>>,
 }
 
 impl Server {
@@ -164,7 +164,7 @@ impl World {
     }
 
     fn tell_room_presence(&mut self, to: usize, room: Token, of: usize, present: bool) {
-        if self.devices[to].logged_in {
+        if self.devices[to].logged_in && self.may_meet(to, of) {
             let (peer, run) = (self.devices[of].id, self.devices[to].run);
             let presence = Signal::RoomPresence { room, peer, present };
             self.push(self.delays.signal_ms, Happening::FromServer(to, run, presence));
@@ -182,11 +182,10 @@ impl World {
                 }
                 held || (self.server.invites.get(&token) == Some(&index) && self.server.used.contains(&(token, target)))
             }
-            (Via::Room(room), Some(target)) => self
-                .server
-                .rooms
-                .get(&room)
-                .is_some_and(|devices| devices.contains(&index) && devices.contains(&target)),
+            (Via::Room(room), Some(target)) => {
+                let inside = |index| self.server.rooms.get(&room).is_some_and(|inside| inside.contains(&index));
+                inside(index) && inside(target) && self.may_meet(index, target)
+            }
             (_, None) => false,
         };
         let (from, run) = (self.devices[index].id, self.devices[index].run);
@@ -209,6 +208,12 @@ impl World {
                 self.push(self.delays.signal_ms, Happening::FromServer(index, run, undelivered));
             }
         }
+    }
+
+    /// Whether the server lets these two meet in a room.
+    fn may_meet(&self, one: usize, other: usize) -> bool {
+        let pair = (one.min(other), one.max(other));
+        self.meetings.as_ref().is_none_or(|meetings| meetings.contains(&pair))
     }
 
     /// A payload out of nowhere.
