@@ -228,6 +228,33 @@ pub enum Command {
         no_wait: bool,
     },
 
+    /// Pair with another device by comparing six digits.
+    ///
+    /// For devices without a camera. One shows a code, which somebody types on the other; then both show six digits. If
+    /// they are the same, nobody is between the two devices. On a terminal this asks whether they are; elsewhere confirm
+    /// them with `kithctl confirm`. Ctrl-C ends the pairing.
+    #[command(
+        after_help = "Examples:\n  kithctl compare           # shows a code\n  kithctl compare KQXRWA    # on the other device"
+    )]
+    Compare {
+        /// The code that the other device shows; without it, this device shows one.
+        code: Option<String>,
+        /// Do not wait for the digits.
+        #[arg(long)]
+        no_wait: bool,
+    },
+
+    /// Confirm a pairing by the digits that the other device shows.
+    ///
+    /// Waits until somebody has confirmed them on the other device, too. Digits that differ from those of this device end
+    /// the pairing.
+    Confirm {
+        /// The pairing's number, as `kithctl compare` shows it.
+        pairing: u32,
+        /// The six digits on the other device.
+        digits: String,
+    },
+
     /// List the contacts.
     Peers,
 

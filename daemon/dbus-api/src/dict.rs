@@ -32,6 +32,14 @@ pub struct AcceptOptions {
     pub other_server: Option<bool>,
 }
 
+/// Options of `Manager1.Compare`.
+#[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[zbus(signature = "a{sv}", deny_unknown_fields)]
+pub struct CompareOptions {
+    /// The code that the other device shows; without it, this one shows a new one.
+    pub code: Option<String>,
+}
+
 /// Options of `Manager1.Export`.
 #[derive(Clone, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]

@@ -20,8 +20,8 @@ mod values;
 mod xml;
 
 pub use dict::{
-    AcceptOptions, CreateRoomOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Retention, RetentionChoice,
-    RoomMember, Row, SendOptions, SetUpOptions,
+    AcceptOptions, CompareOptions, CreateRoomOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Retention,
+    RetentionChoice, RoomMember, Row, SendOptions, SetUpOptions,
 };
 pub use failure::{Failure, Refusal, RefusalName, Result};
 pub use names::{

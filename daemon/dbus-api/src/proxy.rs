@@ -6,9 +6,9 @@ use zbus::wire::Fd;
 use zbus::{OwnedObjectPath, OwnedVariant, proxy};
 
 use crate::{
-    AcceptOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, LinkState,
-    MessageState, Notice, PairingState, Presence, Result, Retention, RetentionChoice, RoomMember, RoomState, Row,
-    Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
+    AcceptOptions, CompareOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions,
+    LinkState, MessageState, Notice, PairingState, Presence, Result, Retention, RetentionChoice, RoomMember, RoomState,
+    Row, Secret, SendOptions, SetUpOptions, Signaling, TaskKind, TaskState, Trust,
 };
 
 /// The daemon as a whole.
@@ -50,6 +50,9 @@ pub trait Manager1 {
 
     /// Accepts an invite; the path is the pairing's.
     fn accept(&self, uri: &str, options: &AcceptOptions) -> Result<OwnedObjectPath>;
+
+    /// Pairs by comparing digits; the path is the pairing's.
+    fn compare(&self, options: &CompareOptions) -> Result<OwnedObjectPath>;
 
     /// Makes a room; the path is the room's.
     fn create_room(&self, options: &CreateRoomOptions) -> Result<OwnedObjectPath>;
@@ -244,8 +247,14 @@ pub trait Pairing1 {
     /// Ends it.
     fn cancel(&self) -> Result<()>;
 
+    /// Says that both devices show the same digits.
+    fn confirm(&self) -> Result<()>;
+
     /// The invite text, a secret.
     fn uri(&self) -> Result<String>;
+
+    /// The code that the other device is to be told.
+    fn code(&self) -> Result<String>;
 
     /// How far it has come.
     #[zbus(property)]
@@ -254,6 +263,10 @@ pub trait Pairing1 {
     /// The contact's object once it is done; `/` before.
     #[zbus(property)]
     fn peer(&self) -> Result<OwnedObjectPath>;
+
+    /// The digits to compare, while the person here has not confirmed them; else empty.
+    #[zbus(property)]
+    fn digits(&self) -> Result<String>;
 
     /// Why it failed; else empty.
     #[zbus(property)]

@@ -146,10 +146,6 @@ pub enum SignalOut {
     OpenInvite(Token),
     /// No longer.
     CloseInvite(Token),
-    /// Meet whoever is in this room.
-    EnterRoom(Token),
-    /// No longer.
-    LeaveRoom(Token),
     /// Relay a sealed payload.
     Relay {
         /// To whom.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use kith_dbus::{
-    AcceptOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice, Refusal,
-    Retention, RetentionChoice, Secret, SetUpOptions, Signaling, task_path,
+    AcceptOptions, CompareOptions, CreateRoomOptions, DaemonState, ExportOptions, ImportOptions, InviteOptions, Notice,
+    Refusal, Retention, RetentionChoice, Secret, SetUpOptions, Signaling, task_path,
 };
 use kith_engine::{Event, Reply, Request, RequestError};
 use tokio::sync::watch;
@@ -150,6 +150,11 @@ impl Manager {
     #[zbus(out_args("pairing"))]
     async fn accept(&self, uri: String, options: AcceptOptions) -> Result<OwnedObjectPath, Refusal> {
         self.pair(Request::Accept { uri, other_server: options.other_server.unwrap_or(false) }).await
+    }
+
+    #[zbus(out_args("pairing"))]
+    async fn compare(&self, options: CompareOptions) -> Result<OwnedObjectPath, Refusal> {
+        self.pair(Request::Compare { code: options.code }).await
     }
 
     #[zbus(out_args("room"))]

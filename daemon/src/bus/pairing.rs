@@ -31,11 +31,22 @@ impl Pairing {
         Ok(())
     }
 
+    async fn confirm(&self) -> Result<(), Refusal> {
+        let pairing = self.view.borrow().pairing;
+        self.handle.request(Request::ConfirmPairing(pairing)).await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(())
+    }
+
     /// A method, since the object manager broadcasts all properties of a new object.
     #[zbus(out_args("uri"))]
     fn uri(&self) -> Result<String, Refusal> {
-        let uri = self.view.borrow().uri.clone();
-        if uri.is_empty() { Err(refusal(RequestError::NotFound.into())) } else { Ok(uri) }
+        shown(self.view.borrow().uri.clone())
+    }
+
+    #[zbus(out_args("code"))]
+    fn code(&self) -> Result<String, Refusal> {
+        shown(self.view.borrow().code.clone())
     }
 
     #[zbus(property)]
@@ -49,6 +60,11 @@ impl Pairing {
     }
 
     #[zbus(property)]
+    fn digits(&self) -> String {
+        view::pairing_digits(&self.view.borrow())
+    }
+
+    #[zbus(property)]
     fn reason(&self) -> String {
         view::pairing_reason(&self.view.borrow())
     }
@@ -57,4 +73,9 @@ impl Pairing {
     fn expires(&self) -> u64 {
         self.view.borrow().expires_utc_ms
     }
+}
+
+/// What is there to be shown, if there is something.
+fn shown(text: String) -> Result<String, Refusal> {
+    if text.is_empty() { Err(refusal(RequestError::NotFound.into())) } else { Ok(text) }
 }

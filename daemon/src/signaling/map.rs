@@ -25,8 +25,6 @@ pub(super) fn to_server(message: SignalOut) -> Vec<ToServer> {
         SignalOut::Relay { to, via, payload } => {
             vec![ToServer::Relay(protocol::Relay { to, via: via_out(via), payload })]
         }
-        SignalOut::EnterRoom(token) => vec![ToServer::EnterRoom(token)],
-        SignalOut::LeaveRoom(token) => vec![ToServer::LeaveRoom(token)],
         SignalOut::RequestIce => vec![ToServer::IceRequest],
     }
 }

@@ -7,6 +7,7 @@ mod chaos;
 mod clients;
 mod contract;
 mod credential;
+mod digits;
 mod keep;
 mod keys;
 mod locked;

@@ -1,6 +1,7 @@
 //! The commands, by what they are about.
 
 mod backup;
+mod compare;
 mod keep;
 mod manage;
 mod message;
@@ -35,6 +36,8 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::Accept { uri, other_server, no_wait } => {
             pairing::accept(arguments, console, uri.as_deref(), *other_server, !no_wait).await
         }
+        Command::Compare { code, no_wait } => compare::compare(arguments, console, code.as_deref(), !no_wait).await,
+        Command::Confirm { pairing, digits } => compare::confirm(arguments, console, *pairing, digits).await,
         Command::Peers => peers::list(arguments, console).await,
         Command::SafetyNumber { peer } => peers::safety_number(arguments, console, peer).await,
         Command::Verify { peer, yes, undo } => peers::verify(arguments, console, peer, *yes, *undo).await,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd as _;
 
 use kith_dbus::{
-    AcceptOptions, CreateRoomOptions, DaemonState as Shown, Direction, ExportOptions, Failure, ImportOptions,
-    InviteOptions, LinkState, LoggingMode, MessageState, PairingState, Presence, RefusalName, Retention,
+    AcceptOptions, CompareOptions, CreateRoomOptions, DaemonState as Shown, Direction, ExportOptions, Failure,
+    ImportOptions, InviteOptions, LinkState, LoggingMode, MessageState, PairingState, Presence, RefusalName, Retention,
     RetentionChoice, SendOptions, SetUpOptions, Signaling, Trust,
 };
 use kith_engine::{Event, PairingId};
@@ -13,7 +13,7 @@ use zbus::fdo::IntrospectableProxy;
 use zbus::wire::Fd;
 use zbus::{OwnedVariant, Variant};
 
-use super::fake::{GATE, HALL, OWN, SECRET, URI};
+use super::fake::{CODE, DIGITS, GATE, HALL, OWN, SECRET, URI};
 use super::introspection::interfaces;
 use super::*;
 use crate::task::TaskKind;
@@ -179,6 +179,29 @@ async fn an_invite_is_an_object_by_the_time_its_path_is_known() {
     assert_eq!(u32::try_from(changed(&mut signals, "State").await), Ok(u32::from(PairingState::Failed)));
     let too_long = InviteOptions { lifetime_s: Some(90_000) };
     assert_eq!(refused(stage.manager().await.invite(&too_long).await), RefusalName::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_comparison_shows_a_code_or_digits_and_is_confirmed() {
+    let stage = Stage::ready().await;
+    let mut signals = stage.signals().await;
+    let manager = stage.manager().await;
+    let shows = stage.pairing(manager.compare(&CompareOptions::default()).await.unwrap()).await;
+    assert_eq!(shows.state().await.unwrap(), PairingState::Waiting);
+    assert_eq!((shows.code().await.unwrap().as_str(), shows.digits().await.unwrap().as_str()), (CODE, ""));
+    assert_eq!(refused(shows.uri().await), RefusalName::NotFound);
+    assert_eq!(refused(shows.confirm().await), RefusalName::InvalidArgument);
+    let wrong = CompareOptions { code: Some("nothing".to_owned()) };
+    assert_eq!(refused(manager.compare(&wrong).await), RefusalName::InvalidArgument);
+    let typed = CompareOptions { code: Some(CODE.to_owned()) };
+    let typed = stage.pairing(manager.compare(&typed).await.unwrap()).await;
+    assert_eq!(typed.state().await.unwrap(), PairingState::Comparing);
+    assert_eq!(typed.digits().await.unwrap(), format!("{DIGITS:06}"));
+    assert_eq!(refused(typed.code().await), RefusalName::NotFound);
+    typed.confirm().await.unwrap();
+    while u32::try_from(changed(&mut signals, "State").await) != Ok(u32::from(PairingState::Done)) {}
+    assert_eq!((typed.state().await.unwrap(), typed.digits().await.unwrap()), (PairingState::Done, String::new()));
+    assert_eq!(typed.peer().await.unwrap(), map::peer_path(GATE));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use kithctl::{Arguments, Console, Exit};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::fake::{GATE, HALL, IN_CLEAR, OWN, SEALED, SECRET, URI};
+use super::fake::{CODE, GATE, HALL, IN_CLEAR, OWN, SEALED, SECRET, URI};
 use super::*;
 use crate::task::TaskKind;
 
@@ -240,6 +240,24 @@ async fn an_invite_is_accepted_from_standard_input() {
     assert_eq!(paired, json!({ "pairing": 1, "state": "done", "peer": peer }));
     let line = ctl(&stage, &["accept", "kith:gate"], "").await.done().out;
     assert_eq!(line, format!("Paired with gate ({GATE}).\n"));
+}
+
+#[tokio::test]
+async fn digits_are_shown_and_confirmed_by_those_of_the_other_device() {
+    let stage = Stage::ready().await;
+    let shown = ctl(&stage, &["--json", "compare", "--no-wait"], "").await.done().json();
+    assert_eq!(shown, json!({ "pairing": 1, "code": CODE, "expires_ms": 120_000 }));
+    assert_eq!(ctl(&stage, &["compare", "nothing"], "").await.exit, Exit::Refused);
+    let typed = ctl(&stage, &["compare", CODE], "").await.done();
+    assert_eq!(typed.out, "007 042\n");
+    assert!(typed.err.contains("kithctl confirm 2"), "{}", typed.err);
+    let paired = ctl(&stage, &["--json", "confirm", "2", "007 042"], "").await.done().json();
+    assert_eq!(paired["peer"]["client_id"], GATE.to_string());
+    ctl(&stage, &["compare", CODE], "").await.done();
+    let differ = ctl(&stage, &["confirm", "3", "007043"], "").await;
+    assert_eq!(differ.exit, Exit::Refused);
+    assert!(differ.err.contains("not the same on both devices"), "{}", differ.err);
+    assert_eq!(ctl(&stage, &["confirm", "3", "007042"], "").await.exit, Exit::Refused);
 }
 
 #[tokio::test]
