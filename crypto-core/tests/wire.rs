@@ -241,7 +241,7 @@ fn an_unknown_optional_kind_is_none_and_another_an_error() {
     assert_eq!(Frame::decode(&[0xff, 0, 0]), Ok(None));
     assert_eq!(Frame::decode(&[0x81, 0, 1, 9]), Ok(None));
     assert_eq!(Frame::decode(&[0x7f, 0, 0]), Err(WireError::UnknownKind(0x7f)));
-    assert_eq!(Frame::decode(&[0x0c, 0, 0]), Err(WireError::UnknownKind(0x0c)));
+    assert_eq!(Frame::decode(&[0x1c, 0, 0]), Err(WireError::UnknownKind(0x1c)));
     assert_eq!(Frame::decode(&[0x07, 0, 1, 0]), Err(WireError::Malformed));
     assert_eq!(Frame::decode(&[0x07, 0]), Err(WireError::Truncated));
 }
