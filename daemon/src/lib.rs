@@ -6,6 +6,7 @@
 //! `backup` alone is built on another, the store, which it puts into a file and back.
 //! `task` is the board on which long work shows how far it is.
 
+mod arguments;
 pub mod backup;
 pub mod bus;
 pub mod config;
@@ -18,3 +19,5 @@ pub mod run;
 pub mod signaling;
 pub mod store;
 pub mod task;
+
+pub use arguments::Arguments;

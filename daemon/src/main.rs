@@ -2,33 +2,18 @@
 
 use std::alloc::System;
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::Parser as _;
 use kithd::config::{self, Bus, Loaded};
 use kithd::run::{Daemon, Settings};
-use kithd::{bus, link};
+use kithd::{Arguments, bus, link};
 use tokio::sync::watch;
 use tracing::{info, warn};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use zeroizing_alloc::ZeroAlloc;
-
-/// The Kith daemon: holds this device's identity, its encrypted history and its connections to
-/// peers, and serves them on D-Bus as org.kith.Messenger1. Drive it with kithctl.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// Read only this configuration file, instead of /usr/lib/kith/kithd.toml,
-    /// /etc/kith/kithd.toml and /etc/kith/kithd.d/*.toml.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print the values that are set and the file each one comes from, and exit.
-    #[arg(long)]
-    show_config: bool,
-}
 
 /// Freed memory is overwritten: secrets pass through buffers that are not this program's own, such as those of the
 /// message bus.

@@ -17,6 +17,7 @@
 //! Deliberately absent: accounts and stored messages.
 
 pub mod access_log;
+mod arguments;
 mod budget;
 pub mod bus;
 pub mod config;
@@ -36,6 +37,7 @@ mod server;
 mod stream;
 mod tls;
 
+pub use arguments::Arguments;
 pub use config::{Config, ConfigError, Folders};
 pub use server::{Deadlines, Inherited, Reloader, Server, ServerError, check_files};
 pub use tls::TlsError;

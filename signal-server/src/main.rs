@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Parser;
-use kith_signal::{Config, Deadlines, Inherited, Reloader, Server};
+use clap::Parser as _;
+use kith_signal::{Arguments, Config, Deadlines, Inherited, Reloader, Server};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,18 +15,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// What is logged. The libraries' own events stay out in every mode: they print addresses.
 const LOGGED: (&str, LevelFilter) = ("kith_signal", LevelFilter::INFO);
-
-/// The signaling server of Kith.
-#[derive(Parser)]
-#[command(version, after_help = "SIGHUP reads the configuration again; SIGTERM says goodbye to the devices and ends.")]
-struct Arguments {
-    /// The configuration file; kith-signal.example.toml documents every key.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Only read and check the configuration and the files that it names.
-    #[arg(long)]
-    check_config: bool,
-}
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

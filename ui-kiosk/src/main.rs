@@ -13,26 +13,14 @@ mod page;
 mod view;
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
+use clap::Parser as _;
+use kith_kiosk::Arguments;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use bus::Bus;
-
-/// Shows the messenger's state on a page for browsers on this device.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// The loopback address and port of the page; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8640")]
-    listen: SocketAddr,
-    /// The message bus of the messenger, instead of the system bus.
-    #[arg(long, value_name = "ADDRESS")]
-    bus_address: Option<String>,
-}
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();

@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kith-engine", &["kith-crypto"]),
     ("kith-fuzz", &["kith-crypto", "kith-engine", "kith-signal-protocol", "kithd"]),
     ("kith-kiosk", &["kith-dbus"]),
+    ("kith-manual", &["kith-kiosk", "kith-signal", "kithctl", "kithd"]),
     ("kith-self-check", &["kith-crypto"]),
     ("kith-signal", &["kith-crypto", "kith-signal-protocol"]),
     ("kith-signal-protocol", &["kith-crypto"]),
