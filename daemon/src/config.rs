@@ -272,6 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn the_example_sets_nothing_and_is_right_without_its_comment_signs() {
+        let example = include_str!("../kithd.toml");
+        let (_folder, file) = written(example);
+        assert!(load(Some(&file)).unwrap().sources.is_empty());
+        let keys =
+            example.lines().map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ')).unwrap_or("#"));
+        let (_folder, file) = written(&keys.collect::<Vec<_>>().join("\n"));
+        assert_eq!(load(Some(&file)).unwrap().sources.len(), 2);
+    }
+
+    #[test]
     fn a_bus_that_is_neither_a_name_nor_an_address_is_refused() {
         let (_folder, file) = written("bus = \"sytem\"\n");
         assert!(load(Some(&file)).unwrap_err().to_string().contains("unix:path"));

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cargo;
 use crate::needs::{DEBIAN_CARGO, DEBIAN_RUSTC};
@@ -56,8 +56,7 @@ pub(crate) fn web_assembly() -> Result<()> {
 
 /// Builds the self-check with Debian's compiler and gives the program's path.
 fn build(target: &str, flags: &str) -> Result<PathBuf> {
-    let programs = cargo::programs()?;
-    let target_folder = programs.parent().context("programs lie in the target folder")?.join("bare-metal");
+    let target_folder = cargo::target()?.join("bare-metal");
     let mut command = Command::new(DEBIAN_CARGO);
     command
         .current_dir(cargo::root()?)

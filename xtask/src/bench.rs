@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
@@ -38,8 +38,7 @@ pub(crate) fn run(suite: &str) -> Result<()> {
         build.args(["--bin", program]);
     }
     cargo::run(&mut build)?;
-    let target = cargo::programs()?;
-    let target = target.parent().context("programs lie in the target folder")?;
+    let target = cargo::target()?;
     if suite == SIGNAL {
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);

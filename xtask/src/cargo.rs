@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 /// The environment variable that tells `kith-system-tests` where the built programs are.
 pub(crate) const PROGRAMS_VARIABLE: &str = "KITH_PROGRAMS";
 
+/// The environment variable that tells it where their Debian packages are.
+pub(crate) const PACKAGES_VARIABLE: &str = "KITH_PACKAGES";
+
 /// The repository's root folder.
 pub(crate) fn root() -> Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").context("start this as `cargo xtask`")?;
@@ -19,6 +22,11 @@ pub(crate) fn root() -> Result<PathBuf> {
 pub(crate) fn programs() -> Result<PathBuf> {
     let own = std::env::current_exe().context("where is this program?")?;
     Ok(own.parent().context("this program lies in a folder")?.to_owned())
+}
+
+/// The folder of all that is built.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(programs()?.parent().context("programs lie in the target folder")?.to_owned())
 }
 
 /// `cargo SUBCOMMAND` in the repository, with the lock file as it is.

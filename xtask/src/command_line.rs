@@ -15,6 +15,8 @@ cargo xtask soak [--rounds N]             the benchmarks, the fuzz targets, then
                                           without N, until it is stopped
 cargo xtask fuzz [--minutes N] [--keep] [TARGET]
                                           each fuzz target for N minutes (10); --keep adds what it found to the tests
+cargo xtask dist [--development]          the Debian packages, in target/packages; --development makes them of the programs that
+                                          `cargo build` has built, as the tests do
 cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)
 cargo xtask help                          this page";
 
@@ -32,6 +34,7 @@ const FUZZ_MINUTES_MAX: u32 = 7 * 24 * 60;
 pub(crate) enum Command {
     Bench { suite: String },
     Demo { check: bool },
+    Dist { development: bool },
     Fuzz(Wish),
     Help,
     Setup { tier: Tier },
@@ -50,6 +53,8 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ("bench", [suite]) => Ok(Command::Bench { suite: (*suite).to_owned() }),
         ("demo", []) => Ok(Command::Demo { check: false }),
         ("demo", ["--check"]) => Ok(Command::Demo { check: true }),
+        ("dist", []) => Ok(Command::Dist { development: false }),
+        ("dist", ["--development"]) => Ok(Command::Dist { development: true }),
         ("fuzz", rest) => parse_fuzz(rest),
         ("help" | "--help" | "-h", []) => Ok(Command::Help),
         ("setup", []) => Ok(Command::Setup { tier: Tier::All }),
@@ -119,6 +124,8 @@ mod tests {
         assert_eq!(parse_line(""), Ok(Command::Help));
         assert_eq!(parse_line("demo"), Ok(Command::Demo { check: false }));
         assert_eq!(parse_line("demo --check"), Ok(Command::Demo { check: true }));
+        assert_eq!(parse_line("dist"), Ok(Command::Dist { development: false }));
+        assert_eq!(parse_line("dist --development"), Ok(Command::Dist { development: true }));
         assert_eq!(parse_line("bench"), Ok(Command::Bench { suite: SUITE.to_owned() }));
         assert_eq!(parse_line("bench signal"), Ok(Command::Bench { suite: "signal".to_owned() }));
         assert_eq!(parse_line("soak"), Ok(Command::Soak { rounds: None }));

@@ -119,7 +119,7 @@ fn build() -> Result<PathBuf> {
 }
 
 fn folder() -> Result<PathBuf> {
-    Ok(cargo::programs()?.parent().context("programs lie in the target folder")?.join("fuzz"))
+    Ok(cargo::target()?.join("fuzz"))
 }
 
 fn program(variable: &str, name: &str) -> OsString {

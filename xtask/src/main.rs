@@ -11,12 +11,14 @@ mod bench;
 mod cargo;
 mod command_line;
 mod demo;
+mod dist;
 mod fuzz;
 mod needs;
 mod setup;
 mod soak;
 mod steps;
 mod test;
+mod tools;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
     end(match command {
         Command::Bench { suite } => bench::run(&suite),
         Command::Demo { check } => demo::run(check),
+        Command::Dist { development: false } => dist::run(),
+        Command::Dist { development: true } => dist::development(),
         Command::Fuzz(wish) => fuzz::run(&wish),
         Command::Help => writeln!(io::stdout(), "{HELP}").map_err(Into::into),
         Command::Setup { tier } => setup::run(tier),

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 
-use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
+use crate::cargo::{self, PACKAGES_VARIABLE, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
 use crate::steps::{OnFailure, Steps};
-use crate::{bare_metal, setup};
+use crate::{bare_metal, dist, setup};
 
 /// Tests that take more than a few seconds live in a module of this name, in whichever crate.
 pub(crate) const LONG_TESTS: &str = "long::";
@@ -33,6 +33,9 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
     steps.step("formatting", || cargo::run(cargo("fmt")?.args(["--all", "--check"])))?;
     steps.step("lints", || cargo::run(cargo("clippy")?.args(["--all-targets", "--", "-D", "warnings"])))?;
     steps.step("programs", cargo::build_programs)?;
+    if extent == Extent::All {
+        steps.step("Debian packages", dist::development)?;
+    }
     steps.step("tests", || tests(extent))?;
     if extent == Extent::All {
         steps.step("examples in the documentation", || cargo::run(cargo("test")?.arg("--doc")))?;
@@ -48,7 +51,7 @@ fn tests(extent: Extent) -> Result<()> {
     command.arg("--tests").env(PROGRAMS_VARIABLE, cargo::programs()?);
     match extent {
         Extent::Quick => command.args(["--", "--skip", LONG_TESTS]),
-        Extent::All => command.env(RUNS.0, RUNS.1),
+        Extent::All => command.env(RUNS.0, RUNS.1).env(PACKAGES_VARIABLE, dist::development_folder()?),
     };
     cargo::run(&mut command)
 }

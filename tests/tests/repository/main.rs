@@ -5,6 +5,7 @@ mod configuration;
 mod dependencies;
 mod documents;
 mod modules;
+mod packages;
 mod units;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,30 @@
+//! Tools that Debian does not have: built once, into the target folder, each in one version.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::cargo;
+
+/// Makes Debian packages of what the manifests say. Maintained since 2016; MIT.
+const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
+
+/// The folder below the target folder.
+const FOLDER: &str = "tools";
+
+/// The path of `cargo-deb`, which is built first if it is not there.
+pub(crate) fn cargo_deb() -> Result<PathBuf> {
+    let (name, version) = CARGO_DEB;
+    // A folder for each version: another one is built anew.
+    let root = cargo::target()?.join(FOLDER).join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if !program.exists() {
+        let mut install = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        install.args(["install", "--locked", "--version", version, "--root"]).arg(&root).arg(name);
+        // The release profile of that crate is made to compile fast.
+        cargo::run(install.env("CARGO_TARGET_DIR", root.join("build")))?;
+        std::fs::remove_dir_all(root.join("build"))?;
+    }
+    Ok(program)
+}
