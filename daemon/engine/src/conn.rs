@@ -43,6 +43,17 @@ pub(crate) enum Stage {
     Open(Box<Session>),
 }
 
+/// Whether the other side of a connection in use is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    /// As far as is known.
+    Heard,
+    /// Nothing has come for a moment.
+    Silent,
+    /// This device's own address is another: it is up to this side to make a new connection.
+    Moved,
+}
+
 pub(crate) struct Conn {
     pub(crate) peer: ClientId,
     pub(crate) card: Card,
@@ -56,10 +67,12 @@ pub(crate) struct Conn {
     candidates_seen: BTreeSet<u32>,
     pub(crate) stage: Stage,
     pub(crate) path: LinkPath,
+    pub(crate) hearing: Hearing,
     /// Of the own count of messages to this peer, for `hello`.
     pub(crate) own_incarnation: Incarnation,
     /// Of the other side's, from its `hello`.
     pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) began_ms: u64,
     /// The connection ends here if it is not in use by then.
     pub(crate) deadline_ms: u64,
     /// Since when the session is in use.
@@ -97,8 +110,10 @@ impl Conn {
             candidates_seen: BTreeSet::new(),
             stage: Stage::Negotiating,
             path: LinkPath::Direct,
+            hearing: Hearing::Heard,
             own_incarnation,
             incarnation: None,
+            began_ms: boot_ms,
             deadline_ms: boot_ms.saturating_add(CONNECT_MS_MAX),
             in_use_since_ms: boot_ms,
             key_since_ms: boot_ms,

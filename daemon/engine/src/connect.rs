@@ -5,7 +5,7 @@ use kith_crypto::identity::{Card, ClientId};
 use kith_crypto::sealed::{self, Header, Opened, PayloadKind, SessionId};
 use kith_crypto::version::Version;
 
-use crate::conn::{Conn, Purpose, Stage};
+use crate::conn::{Conn, Hearing, Purpose, Stage};
 use crate::dropped::Drop;
 use crate::engine::{Engine, Rng};
 use crate::event::{Event, SignalingState};
@@ -14,6 +14,8 @@ use crate::{Effect, Ice, LinkId, LinkRole, LoggingNotice, Negotiation, Now, Sign
 
 /// How long the contact with the higher client id waits for the other's offer.
 const OFFER_WAIT_MS: u64 = 1_000;
+/// How long two offers may be on their way to each other over a slow server. One that has no answer then was lost.
+const CROSSING_MS: u64 = 6_000;
 /// The first wait after an attempt that failed; doubles with each failure.
 const RETRY_MS_MIN: u64 = 500;
 /// The longest wait between attempts while the peer is online.
@@ -120,9 +122,12 @@ impl Engine {
         let own_id = self.own_id;
         let pairing = self.conns.values().any(|c| c.peer == peer && c.purpose != Purpose::Contact);
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
-        let wanted = contact.way().is_some() && contact.current.is_none() && contact.attempt.is_none() && !pairing;
+        let hearing = contact.current.and_then(|link| self.conns.get(&link)).map(|conn| conn.hearing);
+        let wanted =
+            contact.way().is_some() && hearing != Some(Hearing::Heard) && contact.attempt.is_none() && !pairing;
         contact.connect_at = wanted.then(|| {
-            let turn = if own_id < peer { 0 } else { OFFER_WAIT_MS };
+            // Of one that has moved the other side does not know.
+            let turn = if own_id < peer || hearing == Some(Hearing::Moved) { 0 } else { OFFER_WAIT_MS };
             now.boot_ms.saturating_add(turn).saturating_add(backoff_ms(contact.failures, rng))
         });
     }
@@ -131,7 +136,8 @@ impl Engine {
     pub(crate) fn connect(&mut self, peer: ClientId, now: Now, rng: Rng<'_>) {
         let Some(contact) = self.contacts.get_mut(&peer) else { return };
         contact.connect_at = None;
-        if contact.current.is_some() || contact.attempt.is_some() {
+        let is_heard = |link| self.conns.get(&link).is_some_and(|conn| conn.hearing == Hearing::Heard);
+        if contact.current.is_some_and(is_heard) || contact.attempt.is_some() {
             return;
         }
         let Some(via) = contact.way() else { return };
@@ -247,7 +253,8 @@ impl Engine {
         let Some(contact) = self.contacts.get_mut(&from) else { return };
         contact.saw_offer(header.session);
         if let Some(attempt) = contact.attempt {
-            let crossed = self.conns.get(&attempt).is_some_and(Conn::is_unanswered_offer);
+            let may_cross = |c: &Conn| now.boot_ms < c.began_ms.saturating_add(CROSSING_MS);
+            let crossed = self.conns.get(&attempt).is_some_and(|c| c.is_unanswered_offer() && may_cross(c));
             if crossed && self.own_id < from {
                 return;
             }
@@ -386,6 +393,36 @@ impl Engine {
             self.notify_peer(conn.peer);
         }
         self.schedule(conn.peer, now, rng);
+    }
+
+    /// A session's link tells whether anything comes over it. Where nothing comes, a new one is tried beside it.
+    pub(crate) fn hear(&mut self, link: LinkId, hearing: Hearing, now: Now, rng: Rng<'_>) {
+        let Some(conn) = self.conns.get_mut(&link) else { return };
+        let peer = conn.peer;
+        // One that has moved will fall silent, too.
+        if (conn.hearing, hearing) == (Hearing::Moved, Hearing::Silent) {
+            return;
+        }
+        conn.hearing = hearing;
+        if self.contacts.get(&peer).is_some_and(|contact| contact.current == Some(link)) {
+            self.schedule(peer, now, rng);
+        }
+    }
+
+    /// This device's addresses have changed: what failed before says nothing about the new ones.
+    pub fn handle_network(&mut self, now: Now, rng: Rng<'_>) {
+        let begun = self.conns.iter().filter(|(_, c)| matches!(c.stage, Stage::Negotiating));
+        let begun: Vec<_> = begun.map(|(link, _)| *link).collect();
+        for link in begun {
+            self.end_conn(link, now, rng);
+        }
+        let peers: Vec<_> = self.contacts.keys().copied().collect();
+        for peer in peers {
+            if let Some(contact) = self.contacts.get_mut(&peer) {
+                contact.failures = 0;
+            }
+            self.schedule(peer, now, rng);
+        }
     }
 
     /// Ends all connections with a peer.

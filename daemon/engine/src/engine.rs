@@ -10,7 +10,7 @@ use rand_core::CryptoRng;
 
 use crate::budget::Budget;
 use crate::comparison::Runs;
-use crate::conn::{Conn, Stage};
+use crate::conn::{Conn, Hearing, Stage};
 use crate::contact::Contact;
 use crate::delivery::Repeated;
 use crate::dropped::Drops;
@@ -279,6 +279,9 @@ impl Engine {
                     self.notify_peer(peer);
                 }
             }
+            LinkEvent::Silent => self.hear(link, Hearing::Silent, now, rng),
+            LinkEvent::Heard => self.hear(link, Hearing::Heard, now, rng),
+            LinkEvent::Moved => self.hear(link, Hearing::Moved, now, rng),
             LinkEvent::Broken(why) => self.break_off(link, &why, now, rng),
             LinkEvent::Down(why) => self.link_down(link, &why, now, rng),
         }

@@ -50,9 +50,31 @@ pub enum LinkEvent {
     },
     /// The path in use has changed.
     Path(LinkPath),
+    /// Nothing has come from the other side for a moment; it may come back, or the link goes down.
+    Silent,
+    /// Something has come again.
+    Heard,
+    /// An address of this device that the link may use is gone.
+    Moved,
     /// The other side broke the protocol of the channel, and the link is gone, for good; the
     /// sentence says how.
     Broken(String),
     /// The link is gone, for good; the sentence says why.
     Down(String),
+}
+
+impl LinkEvent {
+    /// One word, for the log: what is in an event may not stand there.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Up { .. } => "up",
+            Self::Path(_) => "path",
+            Self::Silent => "silent",
+            Self::Heard => "heard",
+            Self::Moved => "moved",
+            Self::Broken(_) => "broken",
+            Self::Down(_) => "down",
+        }
+    }
 }

@@ -72,7 +72,7 @@ impl Bare {
                 happening = happenings.recv() => match happening {
                     Some(Happening::Candidate { line, .. }) => words.say(Negotiation::Candidate(line)).await,
                     Some(Happening::Channel(opened)) => channel = Some(opened),
-                    Some(Happening::EndOfCandidates | Happening::PathFound) => {}
+                    Some(Happening::EndOfCandidates | Happening::PathFound | Happening::PathSilent) => {}
                     Some(Happening::Failed) => return Err(BareError(Failure::NoPath)),
                     Some(Happening::DriverEnded) | None => return Err(BareError(Failure::Broken)),
                 },

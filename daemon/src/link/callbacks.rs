@@ -27,6 +27,8 @@ pub(super) enum Happening {
     EndOfCandidates,
     /// ICE has a path (again); it may be another one.
     PathFound,
+    /// Nothing comes over the path any more.
+    PathSilent,
     /// The connection has failed: ICE, or DTLS on ICE's path.
     Failed,
     /// The other side opened a channel.
@@ -74,10 +76,12 @@ impl PeerConnectionEventHandler for Reporter {
     }
 
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
-        // Not "disconnected", which comes back by itself or fails; and not "failed", which makes
-        // the connection fail.
-        if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
-            self.report(Happening::PathFound);
+        match state {
+            RTCIceConnectionState::Connected | RTCIceConnectionState::Completed => self.report(Happening::PathFound),
+            // It comes back by itself, or fails.
+            RTCIceConnectionState::Disconnected => self.report(Happening::PathSilent),
+            // "Failed" makes the connection fail.
+            _ => {}
         }
     }
 

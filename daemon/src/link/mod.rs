@@ -5,24 +5,24 @@
 //! task that owns its connection; WebRTC's callbacks only forward into that task. What happens
 //! inside the channel (the handshake between the two devices, records, pings) is the engine's.
 //!
-//! - `task` is one link's life, from the offer to the last report.
+//! - `task` is one link's life, from the offer to the last report; `door` is how its owner reaches it.
 //! - `connection` is the narrow face of the WebRTC library; `callbacks` and `runtime` are what it
 //!   calls back into, and `socket` what it sends and receives with.
-//! - `own` says what this side is, `remote` parses what the other side says, `servers` what the signaling server says,
-//!   `addresses` lists what this device can bind.
+//! - `own` says what this side is, `remote` parses what the other side says, `servers` what the signaling server says.
 //! - `bare` is a channel without a link, for the benchmarks to compare with.
 //!
 //! Invariants: a failed link reports `Down` or `Broken` as its last report; no callback waits; every queue is
 //! bounded; the remote fingerprint comes from the completed DTLS handshake; no address and no
 //! credential is logged above debug or put into a sentence.
 //!
-//! Deliberately absent: restarting ICE (the engine opens a new link instead), TURN over TCP or
+//! Deliberately absent: restarting ICE (the engine opens a new link beside one that has gone silent, which has sockets on
+//! the addresses of the moment, and takes no longer), TURN over TCP or
 //! TLS (the library has UDP only), TCP candidates, mDNS, and every channel but one.
 
-mod addresses;
 pub mod bare;
 mod callbacks;
 mod connection;
+mod door;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod dry_run;
 mod failure;
@@ -41,8 +41,10 @@ use std::net::IpAddr;
 use kith_engine::{Ice, LinkEvent, LinkId, LinkRole, Negotiation};
 use tokio::sync::{mpsc, watch};
 
+use self::door::{Door, Wish};
 use self::failure::Failure;
-use self::task::{Door, Order, Wish};
+use self::task::Order;
+use crate::network::Network;
 
 /// Log targets of the WebRTC library and what it stands on. The program's tracing filter turns
 /// them off (`target=off`), at every level and in every logging mode: at debug they print the
@@ -92,6 +94,8 @@ pub struct Settings {
     /// The addresses to bind. Empty: every address of every interface that is up and not
     /// loopback, looked up afresh for each link.
     pub addresses: Vec<IpAddr>,
+    /// By which links hear that an address that they have bound is gone.
+    pub network: Network,
 }
 
 /// What a link reports to the loop.
@@ -136,6 +140,7 @@ impl Links {
             ice,
             relay_only,
             addresses: self.settings.addresses.clone(),
+            network: self.settings.network.clone(),
             reports: self.reports.clone(),
             words: words_out,
             outgoing: outgoing_out,

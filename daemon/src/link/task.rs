@@ -17,11 +17,13 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelMessage}
 
 use super::callbacks::{self, Happening};
 use super::connection::{Connection, is_the_channel};
+use super::door::{self, Wish};
 use super::failure::Failure;
 use super::own::Own;
 use super::remote::{CANDIDATES_MAX, Candidate};
 use super::servers::Servers;
-use super::{LinkReport, MESSAGE_BYTES_MAX, addresses};
+use super::{LinkReport, MESSAGE_BYTES_MAX};
+use crate::network::{self, Network};
 
 /// From opening a link to an open channel. Covers a person's patience and a slow signaling server;
 /// ICE itself gives up after 6.5 s of trying.
@@ -41,38 +43,6 @@ const REFUSED_CHANNELS_MAX: usize = 4;
 /// How long the other side may take to acknowledge the end of the channel.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What the owner of the links holds of one of them.
-#[derive(Debug)]
-pub(super) struct Door {
-    pub(super) words: mpsc::Sender<Negotiation>,
-    pub(super) outgoing: mpsc::Sender<Vec<u8>>,
-    pub(super) wish: watch::Sender<Wish>,
-}
-
-/// What the owner wishes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// The link should work.
-    Live,
-    /// It should report this and end.
-    Fail(Failure),
-    /// It should end and report nothing more.
-    Close,
-}
-
-impl Door {
-    /// Ends the link with a sentence, unless it is ending already.
-    pub(super) fn fail(&self, failure: Failure) {
-        self.wish.send_if_modified(|wish| {
-            let live = *wish == Wish::Live;
-            if live {
-                *wish = Wish::Fail(failure);
-            }
-            live
-        });
-    }
-}
-
 /// What a link is made of.
 pub(super) struct Order {
     pub(super) link: LinkId,
@@ -80,6 +50,7 @@ pub(super) struct Order {
     pub(super) ice: Ice,
     pub(super) relay_only: bool,
     pub(super) addresses: Vec<IpAddr>,
+    pub(super) network: Network,
     pub(super) reports: mpsc::Sender<(LinkId, LinkReport)>,
     pub(super) words: mpsc::Receiver<Negotiation>,
     pub(super) outgoing: mpsc::Receiver<Vec<u8>>,
@@ -91,7 +62,7 @@ pub(super) async fn run(order: Order, mut wish: watch::Receiver<Wish>) {
     // `biased`: the wish is looked at before anything can be reported.
     let failure = tokio::select! {
         biased;
-        failure = wished(&mut wish) => failure,
+        failure = door::wished(&mut wish) => failure,
         failure = task.live() => Some(failure),
     };
     let Some(failure) = failure else {
@@ -105,24 +76,11 @@ pub(super) async fn run(order: Order, mut wish: watch::Receiver<Wish>) {
     let deliver = async {
         tokio::select! {
             biased;
-            () = closed(&mut wish) => {}
+            () = door::closed(&mut wish) => {}
             () = deliver(link, backlog, &reports) => {}
         }
     };
     tokio::join!(deliver, task.part());
-}
-
-/// Waits for a wish other than `Live`: a failure, or nothing to be said any more.
-async fn wished(wish: &mut watch::Receiver<Wish>) -> Option<Failure> {
-    match wish.wait_for(|wish| *wish != Wish::Live).await.as_deref() {
-        Ok(Wish::Fail(failure)) => Some(*failure),
-        _ => None,
-    }
-}
-
-async fn closed(wish: &mut watch::Receiver<Wish>) {
-    // An error: the owner is gone.
-    let _ = wish.wait_for(|wish| *wish == Wish::Close).await;
 }
 
 async fn deliver(link: LinkId, backlog: VecDeque<LinkReport>, reports: &mpsc::Sender<(LinkId, LinkReport)>) {
@@ -141,7 +99,9 @@ struct Task {
     role: LinkRole,
     ice: Ice,
     relay_only: bool,
+    /// What is to be bound, and then what is.
     addresses: Vec<IpAddr>,
+    network: Network,
     reports: mpsc::Sender<(LinkId, LinkReport)>,
     words: mpsc::Receiver<Negotiation>,
     outgoing: mpsc::Receiver<Vec<u8>>,
@@ -156,6 +116,8 @@ struct Task {
     own: Own,
     /// The path last reported; none before `Up`.
     path: Option<LinkPath>,
+    /// Whether the other side is not heard.
+    silent: bool,
     sending: Option<Sending>,
     refusing: FuturesUnordered<Refusing>,
     refused: usize,
@@ -169,6 +131,7 @@ impl Task {
             ice: order.ice,
             relay_only: order.relay_only,
             addresses: order.addresses,
+            network: order.network,
             reports: order.reports,
             words: order.words,
             outgoing: order.outgoing,
@@ -180,6 +143,7 @@ impl Task {
             remote_candidates: 0,
             own: Own::default(),
             path: None,
+            silent: false,
             sending: None,
             refusing: FuturesUnordered::new(),
             refused: 0,
@@ -206,17 +170,19 @@ impl Task {
 
     /// Makes the connection; an offerer offers.
     async fn prepare(&mut self) -> Result<mpsc::Receiver<Happening>, Failure> {
-        let addresses = if self.addresses.is_empty() { addresses::all() } else { std::mem::take(&mut self.addresses) };
-        if addresses.is_empty() {
+        if self.addresses.is_empty() {
+            self.addresses = network::addresses();
+        }
+        if self.addresses.is_empty() {
             return Err(Failure::NoAddress);
         }
         let servers = Servers::resolve(&self.ice).await;
-        self.own = Own::new(addresses.len(), &servers, self.relay_only);
+        self.own = Own::new(self.addresses.len(), &servers, self.relay_only);
         if self.relay_only && !servers.relays {
             return Err(Failure::NoRelay);
         }
         let (reporter, happenings) = callbacks::channel();
-        let connection = Connection::build(&addresses, servers, self.relay_only, reporter).await?;
+        let connection = Connection::build(&self.addresses, servers, self.relay_only, reporter).await?;
         let connection = self.connection.insert(connection);
         if self.role == LinkRole::Offerer {
             self.channel = Some(connection.open_channel().await?);
@@ -253,6 +219,7 @@ impl Task {
             Some(message) = self.outgoing.recv(), if up && self.sending.is_none() => self.send(message),
             sent = finish(&mut self.sending) => self.handle_sent(sent)?,
             _ = look.tick(), if up => self.look_at_path().await,
+            addresses = self.network.changed(), if up => self.look_at_addresses(&addresses),
             () = sleep_until(self.own.held_until().unwrap_or(deadline)), if self.own.held_until().is_some() => {
                 let words = self.own.release();
                 self.say(words);
@@ -330,7 +297,17 @@ impl Task {
                 self.say(words);
             }
             Happening::EndOfCandidates => self.end_candidates()?,
-            Happening::PathFound => self.look_at_path().await,
+            Happening::PathFound => {
+                if std::mem::take(&mut self.silent) {
+                    self.report(LinkEvent::Heard);
+                }
+                self.look_at_path().await;
+            }
+            Happening::PathSilent => {
+                if self.path.is_some() && !std::mem::replace(&mut self.silent, true) {
+                    self.report(LinkEvent::Silent);
+                }
+            }
             Happening::Failed => {
                 let no_path = self.own.no_path(Failure::NoPath);
                 return Err(why_failed(self.connection.as_ref(), self.path.is_some(), no_path).await);
@@ -446,6 +423,14 @@ impl Task {
         {
             self.path = Some(path);
             self.report(LinkEvent::Path(path));
+        }
+    }
+
+    /// A socket on an address that is gone reaches nobody, and the silence would tell that later.
+    fn look_at_addresses(&mut self, addresses: &[IpAddr]) {
+        let gone = |bound: &IpAddr| !bound.is_loopback() && !addresses.contains(bound);
+        if self.addresses.iter().any(gone) {
+            self.report(LinkEvent::Moved);
         }
     }
 

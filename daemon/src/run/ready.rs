@@ -14,12 +14,13 @@ use zeroize::Zeroizing;
 use super::backup::{self, Import, Opened};
 use super::clock::now;
 use super::retention::Keeper;
-use super::{Next, Settings, check, entropy, journal, locked, publish, secret, stopped, wiped};
+use super::{Next, Settings, check, entropy, journal, locked, publish, retention, secret, stopped, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
+use crate::network::{self, Network};
 use crate::signaling;
-use crate::store::{self, Attempts, Folder, Found, Keyholder, Reader, RetentionChoice, Writer};
+use crate::store::{self, Attempts, Folder, Found, Keyholder, Reader, Writer};
 use crate::task::{TaskId, TaskKind};
 
 /// Reads of history that run side by side; each holds at most one page.
@@ -67,6 +68,7 @@ struct Inputs {
     loaded: mpsc::Receiver<(LoadId, Loaded)>,
     links: mpsc::Receiver<(kith_engine::LinkId, LinkReport)>,
     signals: Option<mpsc::Receiver<Signal>>,
+    network: Network,
     /// What takes the store away, once it is certain: the secret was right, the backup is whole.
     ends: mpsc::Receiver<End>,
 }
@@ -78,6 +80,8 @@ enum Input {
     Loaded(LoadId, Loaded),
     Link(kith_engine::LinkId, LinkReport),
     Signal(Signal),
+    /// This device has other addresses than before.
+    Network,
     End(End),
     Timeout,
     Stop,
@@ -95,16 +99,22 @@ pub(super) async fn run(
     let keyholder = writer.keyholder();
     show_sealing(&keyholder, desk);
     let client_id = identity.client_id();
-    let (server, signals) = connect(settings, &identity);
-    let (links, link_reports) = Links::new(link::Settings { addresses: settings.link.addresses.clone() });
+    let network = network::watch();
+    let (server, signals) = connect(settings, &identity, &network);
+    let (links, link_reports) =
+        Links::new(link::Settings { addresses: settings.link.addresses.clone(), network: network.clone() });
     let (loaded_in, loaded) = mpsc::channel(LOADS_MAX);
     let engine_settings =
         kith_engine::Settings { signaling_urls: settings.signaling.urls(), relay_only: settings.link.relay_only };
     let engine = Engine::new(identity, engine_settings, stored);
     let (ends_in, ends) = mpsc::channel(1);
-    let mut inputs = Inputs { loaded, links: link_reports, signals, ends };
-    let keeper =
-        Keeper::start(writer.trimmer(), settings.retention.clone(), choice(&reader).await, desk.retention.clone());
+    let mut inputs = Inputs { loaded, links: link_reports, signals, network, ends };
+    let keeper = Keeper::start(
+        writer.trimmer(),
+        settings.retention.clone(),
+        retention::choice(&reader).await,
+        desk.retention.clone(),
+    );
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
     if let Some(imported) = opened.imported {
@@ -145,21 +155,6 @@ pub(super) async fn run(
         Some(End::Lock(done)) => lock(folder, desk, done),
         Some(End::Wipe(done)) => wipe(folder, client_id, desk, done).await,
         Some(End::Import(import)) => restore(folder, import).await,
-    }
-}
-
-/// What somebody has chosen of how much history is kept. Whatever is wrong with it keeps nobody out: then the
-/// configuration holds.
-async fn choice(reader: &Reader) -> RetentionChoice {
-    let reader = reader.clone();
-    let read = tokio::task::spawn_blocking(move || wiped(|| reader.retention_choice())).await;
-    match read {
-        Ok(Ok(choice)) => choice,
-        Ok(Err(error)) => {
-            warn!("how much history is kept goes by the configuration: {error}");
-            RetentionChoice::default()
-        }
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 
@@ -218,6 +213,7 @@ fn show_sealing(keyholder: &Keyholder, desk: &Desk) {
 fn connect(
     settings: &Settings,
     identity: &Arc<kith_crypto::identity::Identity>,
+    network: &Network,
 ) -> (Option<signaling::Client>, Option<mpsc::Receiver<Signal>>) {
     if settings.signaling.url.is_none() {
         warn!("no signaling server is configured: set signaling.url in /etc/kith/kithd.toml");
@@ -227,6 +223,7 @@ fn connect(
         urls: settings.signaling.urls(),
         allow_plain: settings.signaling.allow_plain,
         instance: settings.instance,
+        network: network.clone(),
     };
     match signaling::spawn(settings, identity.clone()) {
         Ok((client, signals)) => (Some(client), Some(signals)),
@@ -271,13 +268,14 @@ impl Ready<'_> {
             Input::Committed(id, result) => self.engine.handle_committed(id, result, now(), &mut entropy()),
             Input::Loaded(id, loaded) => self.engine.handle_loaded(id, loaded, now(), &mut entropy()),
             Input::Link(id, LinkReport::Event(event)) => {
-                debug!(link = id.0, event = link_event_name(&event), "link");
+                debug!(link = id.0, event = event.name(), "link");
                 self.engine.handle_link(id, event, now(), &mut entropy());
             }
             Input::Link(id, LinkReport::Frame(mut frame)) => {
                 self.engine.handle_frame(id, &mut frame, now(), &mut entropy());
             }
             Input::Signal(signal) => self.engine.handle_signal(signal, now(), &mut entropy()),
+            Input::Network => self.engine.handle_network(now(), &mut entropy()),
             Input::Timeout => self.engine.handle_timeout(now(), &mut entropy()),
         });
     }
@@ -478,19 +476,10 @@ async fn next(
         Some((id, result)) = writer.completed() => Input::Committed(id, result),
         Some((id, loaded)) = inputs.loaded.recv() => Input::Loaded(id, loaded),
         signal = signal => Input::Signal(signal),
+        _ = inputs.network.changed() => Input::Network,
         Some(end) = inputs.ends.recv() => Input::End(end),
         Some((id, report)) = inputs.links.recv() => Input::Link(id, report),
         call = calls.recv() => call.map_or(Input::Stop, Input::Call),
         () = timeout => Input::Timeout,
-    }
-}
-
-fn link_event_name(event: &kith_engine::LinkEvent) -> &'static str {
-    match event {
-        kith_engine::LinkEvent::Local(_) => "local",
-        kith_engine::LinkEvent::Up { .. } => "up",
-        kith_engine::LinkEvent::Path(_) => "path",
-        kith_engine::LinkEvent::Broken(_) => "broken",
-        kith_engine::LinkEvent::Down(_) => "down",
     }
 }

@@ -11,9 +11,10 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use super::clock::now;
+use super::wiped;
 use crate::config;
 use crate::handle::CallError;
-use crate::store::{Retention, RetentionChoice, TrimError, Trimmed, Trimmer};
+use crate::store::{Reader, Retention, RetentionChoice, TrimError, Trimmed, Trimmer};
 
 /// From the first message that may have passed a bound to the look at it: one look serves a minute's messages.
 const GATHERING: Duration = Duration::from_secs(60);
@@ -207,6 +208,21 @@ fn tell_operator(sum: &Trimmed) {
     }
     if sum.unacknowledged > 0 {
         warn!(messages = sum.unacknowledged, "messages have been taken away that a consumer had not acknowledged");
+    }
+}
+
+/// What somebody has chosen of how much history is kept. Whatever is wrong with it keeps nobody out: then the
+/// configuration holds.
+pub(super) async fn choice(reader: &Reader) -> RetentionChoice {
+    let reader = reader.clone();
+    let read = tokio::task::spawn_blocking(move || wiped(|| reader.retention_choice())).await;
+    match read {
+        Ok(Ok(choice)) => choice,
+        Ok(Err(error)) => {
+            warn!("how much history is kept goes by the configuration: {error}");
+            RetentionChoice::default()
+        }
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -20,6 +20,8 @@ const ASKED_S_MAX: u32 = 300;
 /// What the last attempt says about the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
+    /// The network has changed: what failed on the old one says nothing about the new one.
+    Now,
     /// Something failed that passes by itself.
     Soon,
     /// A person has to do something first.
@@ -48,14 +50,19 @@ impl Backoff {
     pub(super) fn next(&mut self, pause: Pause, random: u64) -> Duration {
         let ceiling = FIRST_MS.saturating_mul(1 << self.failures.min(32)).min(MAX_MS);
         self.failures = self.failures.saturating_add(1);
-        Duration::from_millis(match pause {
+        let wait_ms = match pause {
+            Pause::Now => {
+                self.reset();
+                0
+            }
             Pause::Soon => random % (ceiling + 1),
             Pause::Refused => REFUSED_MS_MIN + random % (REFUSED_MS_MAX - REFUSED_MS_MIN + 1),
             Pause::Asked { after_s } => {
                 let asked = u64::from(after_s.min(ASKED_S_MAX)) * 1_000;
                 asked + random % (asked / 2 + 1)
             }
-        })
+        };
+        Duration::from_millis(wait_ms)
     }
 }
 
@@ -79,6 +86,13 @@ mod tests {
             assert!(near(longest[n], ceiling), "{longest:?}");
         }
         assert_eq!(backoff.next(Pause::Soon, 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_network_that_has_changed_is_tried_at_once_and_counts_as_the_first_attempt() {
+        let mut backoff = Backoff { failures: 9 };
+        assert_eq!(backoff.next(Pause::Now, u64::MAX), Duration::ZERO);
+        assert!(backoff.next(Pause::Soon, u64::MAX) <= Duration::from_millis(FIRST_MS));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From an endpoint to an open WebSocket.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,9 +72,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// An open WebSocket.
 pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
-/// Connects; the caller bounds the time.
-pub(super) async fn connect(endpoint: &Endpoint, tls: &mut Option<Arc<ClientConfig>>) -> Result<Socket, ConnectError> {
+/// Connects; the caller bounds the time. With the own address of the connection.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    tls: &mut Option<Arc<ClientConfig>>,
+) -> Result<(Socket, IpAddr), ConnectError> {
     let stream = connect_tcp(endpoint).await?;
+    let own = stream.local_addr().map_err(ConnectError::Reach)?.ip().to_canonical();
     // Small messages that somebody waits for.
     let _ = stream.set_nodelay(true);
     let stream: Box<dyn Stream> = if endpoint.is_tls {
@@ -87,7 +92,7 @@ pub(super) async fn connect(endpoint: &Endpoint, tls: &mut Option<Arc<ClientConf
     } else {
         Box::new(stream)
     };
-    upgrade(endpoint, stream).await
+    Ok((upgrade(endpoint, stream).await?, own))
 }
 
 async fn connect_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {

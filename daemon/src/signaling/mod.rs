@@ -37,6 +37,8 @@ use backoff::Backoff;
 use endpoint::Endpoints;
 use session::{Queued, Task, Timing};
 
+use crate::network::Network;
+
 /// Events that wait for the loop: a full roster coming online, in part; the socket holds the rest.
 const EVENTS_MAX: usize = 256;
 
@@ -53,6 +55,8 @@ pub struct Settings {
     pub allow_plain: bool,
     /// Random, made at each start of the daemon: it tells this run from another with the same identity.
     pub instance: [u8; 16],
+    /// By which the task hears that this device's addresses have changed.
+    pub network: Network,
 }
 
 /// The handle of the task; dropping it ends the connection.
@@ -108,6 +112,7 @@ fn spawn_with(
         endpoints,
         identity,
         instance: settings.instance,
+        network: settings.network,
         timing,
         tls,
         queued,

@@ -1,6 +1,7 @@
 //! The task: connects, logs in, passes messages both ways, waits, and begins again.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use super::connect::{ConnectError, Socket, connect};
 use super::endpoint::Endpoints;
 use super::map;
 use super::pace::Pace;
+use crate::network::Network;
 
 /// Messages that go out in one write.
 const BATCH_MAX: usize = 64;
@@ -34,6 +36,8 @@ pub(super) struct Timing {
     pub(super) ping: Duration,
     /// From a ping to any sign of life.
     pub(super) answer: Duration,
+    /// The same after the network has changed.
+    pub(super) answer_after_change: Duration,
     /// For what is written.
     pub(super) write: Duration,
     /// A login that stood this long was a good one: the next failure is a first one.
@@ -45,7 +49,8 @@ impl Default for Timing {
         Self {
             connect: Duration::from_secs(20),
             ping: Duration::from_millis(PING_MS),
-            answer: Duration::from_secs(10),
+            answer: Duration::from_secs(4),
+            answer_after_change: Duration::from_secs(2),
             write: Duration::from_secs(10),
             lasted: Duration::from_secs(30),
         }
@@ -79,6 +84,9 @@ pub enum Trouble {
     /// No sign of life.
     #[error("the signaling server does not answer any more; trying again")]
     Silent,
+    /// The own address is another now.
+    #[error("the network has changed; connecting to the signaling server again")]
+    Moved,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random,
@@ -105,11 +113,26 @@ impl<T: Into<Trouble>> From<T> for End {
     }
 }
 
+impl End {
+    fn moved() -> Self {
+        Self::Later { trouble: Trouble::Moved, pause: Pause::Now }
+    }
+}
+
+/// An open connection.
+struct Session {
+    socket: Socket,
+    welcome: Welcome,
+    /// This device's own address on it.
+    own: IpAddr,
+}
+
 /// Everything that the task owns.
 pub(super) struct Task {
     pub(super) endpoints: Endpoints,
     pub(super) identity: Arc<Identity>,
     pub(super) instance: Instance,
+    pub(super) network: Network,
     pub(super) timing: Timing,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) queued: mpsc::Receiver<Queued>,
@@ -128,22 +151,34 @@ impl Task {
                 return;
             };
             self.tell(trouble);
-            self.endpoints.advance();
+            if pause != Pause::Now {
+                self.endpoints.advance();
+            }
             let Ok(random) = getrandom::u64() else {
                 self.tell(Trouble::Random);
                 return;
             };
-            sleep(self.backoff.next(pause, random)).await;
+            let wait = self.backoff.next(pause, random);
+            tokio::select! {
+                () = sleep(wait) => {}
+                // What made the last attempts fail may be over. Whom the server sent away stays away.
+                _ = self.network.changed(), if pause == Pause::Soon => self.backoff.reset(),
+            }
         }
     }
 
     /// One connection, from the name's look-up to its end.
     async fn attempt(&mut self) -> End {
-        let opened = match timeout(self.timing.connect, self.open()).await {
-            Ok(opened) => opened,
-            Err(_) => Err(ConnectError::Timeout.into()),
+        let mut network = self.network.clone();
+        let opened = tokio::select! {
+            opened = timeout(self.timing.connect, self.open()) => {
+                opened.unwrap_or_else(|_| Err(ConnectError::Timeout.into()))
+            }
+            // It began on another network.
+            _ = network.changed() => Err(End::moved()),
         };
-        let (mut socket, welcome) = match opened {
+        self.network = network;
+        let mut session = match opened {
             Ok(opened) => opened,
             Err(end) => {
                 let told = match &end {
@@ -158,9 +193,9 @@ impl Task {
         self.trouble.send_replace(None);
         // Before the event: whoever hears it may send at once.
         self.online.store(self.connections, Ordering::Release);
-        let connected = Signal::Connected(map::notice_in(welcome.notice));
+        let connected = Signal::Connected(map::notice_in(session.welcome.notice.clone()));
         let end = match self.emit(connected).await {
-            Ok(()) => match self.talk(&mut socket).await {
+            Ok(()) => match self.talk(&mut session).await {
                 Err(end) => end,
                 Ok(never) => match never {},
             },
@@ -177,8 +212,8 @@ impl Task {
     }
 
     /// Connects and logs in.
-    async fn open(&mut self) -> Result<(Socket, Welcome), End> {
-        let mut socket = connect(self.endpoints.current(), &mut self.tls).await?;
+    async fn open(&mut self) -> Result<Session, End> {
+        let (mut socket, own) = connect(self.endpoints.current(), &mut self.tls).await?;
         let challenge = match hear(&mut socket).await? {
             ToDevice::Challenge(challenge) => challenge,
             ToDevice::Goodbye(goodbye) => return Err(refused(goodbye)),
@@ -191,7 +226,7 @@ impl Task {
         let login = self.login(&challenge).encode().map_err(protocol)?;
         socket.send(Message::binary(login)).await.map_err(lost)?;
         match hear(&mut socket).await? {
-            ToDevice::Welcome(welcome) => Ok((socket, welcome)),
+            ToDevice::Welcome(welcome) => Ok(Session { socket, welcome, own }),
             ToDevice::Goodbye(goodbye) => Err(refused(goodbye)),
             _ => Err(Trouble::Protocol(None).into()),
         }
@@ -208,8 +243,10 @@ impl Task {
     }
 
     /// Passes messages both ways until the connection ends.
-    async fn talk(&mut self, socket: &mut Socket) -> Result<Infallible, End> {
+    async fn talk(&mut self, session: &mut Session) -> Result<Infallible, End> {
+        let Session { socket, own, .. } = session;
         let mut next_ping = Instant::now() + self.timing.ping;
+        let mut answer_within = self.timing.answer;
         let mut answer_by = None;
         let mut pace = Pace::new(Instant::now());
         loop {
@@ -219,20 +256,28 @@ impl Task {
                 biased;
                 read = socket.next(), if pause.is_none() => {
                     pace.took();
-                    answer_by = None;
+                    (answer_by, answer_within) = (None, self.timing.answer);
                     self.handle_read(read).await?;
                 }
                 queued = self.queued.recv() => match queued {
                     Some(first) => self.write(socket, first).await?,
                     None => return Err(End::Unheard),
                 },
+                addresses = self.network.changed() => {
+                    if !own.is_loopback() && !addresses.contains(own) {
+                        return Err(End::moved());
+                    }
+                    // The address is the same; the way may be another.
+                    (next_ping, answer_by) = (Instant::now(), None);
+                    answer_within = self.timing.answer_after_change;
+                }
                 () = sleep_until(pause.unwrap_or(next_ping)), if pause.is_some() => {}
                 () = sleep_until(answer_by.unwrap_or(next_ping)) => {
                     if answer_by.is_some() {
                         return Err(Trouble::Silent.into());
                     }
                     next_ping = Instant::now() + self.timing.ping;
-                    answer_by = Some(Instant::now() + self.timing.answer);
+                    answer_by = Some(Instant::now() + answer_within);
                     let ping = socket.send(Message::Ping(Bytes::new()));
                     timeout(self.timing.write, ping).await.map_err(|_| Trouble::Silent)?.map_err(lost)?;
                 }
@@ -295,7 +340,12 @@ impl Task {
         match trouble {
             Trouble::Refused { reason, .. } => self.emit(Signal::Refused(*reason)).await,
             Trouble::Version(_) => self.emit(Signal::Refused(RefusedBy::Version)).await,
-            Trouble::Connect(_) | Trouble::Protocol(_) | Trouble::Lost(_) | Trouble::Silent | Trouble::Random => Ok(()),
+            Trouble::Connect(_)
+            | Trouble::Protocol(_)
+            | Trouble::Lost(_)
+            | Trouble::Silent
+            | Trouble::Moved
+            | Trouble::Random => Ok(()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The client against the real server.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use super::connect::trust;
 use super::session::{Timing, Trouble};
 use super::{Client, ConnectError, EndpointError, Settings, spawn, spawn_with};
+use crate::network::{self, Network};
 
 /// Longer than anything takes on the slowest machine; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -69,7 +70,7 @@ fn identity(seed: u8) -> Arc<Identity> {
 }
 
 fn settings(url: String, instance: u8) -> Settings {
-    Settings { urls: vec![url], allow_plain: false, instance: [instance; 16] }
+    Settings { urls: vec![url], allow_plain: false, instance: [instance; 16], network: Network::default() }
 }
 
 fn client(url: String, seed: u8) -> (Client, mpsc::Receiver<Signal>) {
@@ -179,6 +180,49 @@ async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
     let _server = serve(&address, "").await;
     connected(&mut events).await;
     assert!(client.trouble().is_none());
+}
+
+#[tokio::test]
+async fn a_change_of_the_network_begins_a_connection_anew_and_asks_whether_the_server_of_an_open_one_is_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (told, network) = network::played();
+    let settings = Settings { network, ..settings(format!("ws://{}", listener.local_addr().unwrap()), 0) };
+    let (client, mut events) = spawn_with(settings, identity(1), Timing::default(), None).unwrap();
+    // A change while it connects: it begins anew.
+    let (_before, _) = listener.accept().await.unwrap();
+    told.send_replace([IpAddr::V4(Ipv4Addr::LOCALHOST)].into());
+    let mut socket = welcoming(&listener).await;
+    connected(&mut events).await;
+    // Loopback has not gone with the others: the server is asked whether it is still there, and says so.
+    told.send_replace([].into());
+    assert!(matches!(socket.next().await, Some(Ok(Message::Ping(_)))));
+    assert!(client.trouble().is_none());
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_after_a_change_of_the_network_is_left_before_its_usual_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (told, network) = network::played();
+    let settings = Settings { network, ..settings(format!("ws://{}", listener.local_addr().unwrap()), 0) };
+    let timing = Timing { answer_after_change: SOON, ping: PATIENCE, answer: PATIENCE, ..Timing::default() };
+    let (client, mut events) = spawn_with(settings, identity(1), timing, None).unwrap();
+    let _silent = welcoming(&listener).await;
+    connected(&mut events).await;
+    told.send_replace([IpAddr::V4(Ipv4Addr::LOCALHOST)].into());
+    assert_eq!(next(&mut events).await, Signal::Disconnected);
+    assert!(matches!(*trouble(&client).await, Trouble::Silent));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_tries_at_once_when_the_network_has_changed() {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (told, network) = network::played();
+    let settings = Settings { network, ..settings(format!("ws://{address}"), 0) };
+    let (client, mut events) = spawn_with(settings, identity(1), Timing::default(), None).unwrap();
+    trouble(&client).await;
+    let _server = serve(&address.to_string(), "").await;
+    told.send_replace([IpAddr::V4(Ipv4Addr::LOCALHOST)].into());
+    connected(&mut events).await;
 }
 
 #[tokio::test]
@@ -299,6 +343,15 @@ async fn garbage_from_a_server_ends_that_connection_and_nothing_else() {
         socket.send(garbage).await.unwrap();
         assert_eq!(next(&mut events).await, Signal::Disconnected);
     }
+}
+
+/// Accepts one device and lets it in.
+async fn welcoming(listener: &TcpListener) -> WebSocketStream<TcpStream> {
+    let mut socket = fake_server(listener).await;
+    say(&mut socket, &challenge(Version::OWN.major)).await;
+    assert!(matches!(socket.next().await, Some(Ok(Message::Binary(_)))));
+    say(&mut socket, &welcome()).await;
+    socket
 }
 
 /// How long a client stays away that is sent away, before its login or after it.

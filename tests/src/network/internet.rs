@@ -52,6 +52,8 @@ const NOWHERE: &str = "198.51.100.1";
 const SWITCH: &str = "switch";
 /// The port of the device that has no router.
 const NEIGHBOUR: &str = "neighbour";
+/// A device's interface.
+const DEVICE: &str = "eth0";
 /// A router's interface towards the public network.
 const WAN: &str = "wan";
 
@@ -89,10 +91,10 @@ impl Internet {
     /// A device in the public network itself.
     pub fn neighbour(&self, role: &str) -> Result<Host> {
         let device = Host::new(role)?;
-        device.connect("eth0", &self.public, NEIGHBOUR)?;
+        device.connect(DEVICE, &self.public, NEIGHBOUR)?;
         self.public.plug(NEIGHBOUR, SWITCH)?;
-        device.address("eth0", &format!("{}/24", Self::NEIGHBOUR))?;
-        device.address_v6("eth0", &format!("{}/64", Self::NEIGHBOUR_V6))?;
+        device.address(DEVICE, &format!("{}/24", Self::NEIGHBOUR))?;
+        device.address_v6(DEVICE, &format!("{}/64", Self::NEIGHBOUR_V6))?;
         Ok(device)
     }
 
@@ -134,15 +136,43 @@ impl Internet {
 impl Site {
     /// One more host at this site.
     pub fn device(&mut self, role: &str) -> Result<Host> {
-        let last = 2 + self.devices;
-        self.devices += 1;
+        let port = format!("device{}", self.devices);
+        let address = self.next_address();
         let device = Host::new(role)?;
-        let port = format!("device{last}");
-        device.connect("eth0", &self.router, &port)?;
+        device.connect(DEVICE, &self.router, &port)?;
         self.router.plug(&port, SWITCH)?;
-        device.address("eth0", &format!("{}/27", lan_address(self.number, last)))?;
+        device.address(DEVICE, &format!("{address}/27"))?;
         device.default_route(&lan_address(self.number, 1))?;
         Ok(device)
+    }
+
+    /// Takes a device's interface down: nothing comes or goes, and its routes are forgotten.
+    pub fn cut_off(&self, device: &Host) -> Result<()> {
+        device.ip(&["link", "set", DEVICE, "down"])
+    }
+
+    /// Brings it up again, with the address that it had.
+    pub fn rejoin(&self, device: &Host) -> Result<()> {
+        device.ip(&["link", "set", DEVICE, "up"])?;
+        device.default_route(&lan_address(self.number, 1))
+    }
+
+    /// Takes a device's address from it.
+    pub fn take_address(&self, device: &Host) -> Result<()> {
+        device.ip(&["address", "flush", "dev", DEVICE])
+    }
+
+    /// Gives a device that has none another address.
+    pub fn readdress(&mut self, device: &Host) -> Result<()> {
+        let address = self.next_address();
+        device.address(DEVICE, &format!("{address}/27"))?;
+        device.default_route(&lan_address(self.number, 1))
+    }
+
+    fn next_address(&mut self) -> String {
+        let last = 2 + self.devices;
+        self.devices += 1;
+        lan_address(self.number, last)
     }
 
     /// From now on the router loses so many of a hundred packets that pass it, each way.

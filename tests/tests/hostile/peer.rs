@@ -14,6 +14,7 @@ use kith_crypto::version::Version;
 use kith_crypto::wire::{Ack, Frame, Hello, Introduce, Message};
 use kith_engine::{Ice, LinkEvent, LinkId, LinkRole, Negotiation, Signal, SignalOut, Via};
 use kithd::link::{self, LinkReport, Links};
+use kithd::network::Network;
 use kithd::signaling;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
@@ -95,12 +96,19 @@ impl HostilePeer {
     pub(crate) async fn online(url: &str, seed: u64, victim: &Card) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let identity = Arc::new(Identity::generate(&mut rng));
-        let settings =
-            signaling::Settings { urls: vec![url.to_owned()], allow_plain: false, instance: [seed as u8; 16] };
+        let settings = signaling::Settings {
+            urls: vec![url.to_owned()],
+            allow_plain: false,
+            instance: [seed as u8; 16],
+            network: Network::default(),
+        };
         let (client, mut signals) = signaling::spawn(settings, identity.clone()).unwrap();
         let connected = timeout(PATIENCE, signals.recv()).await.unwrap();
         assert!(matches!(connected, Some(Signal::Connected(_))), "{connected:?}");
-        let (links, reports) = Links::new(link::Settings { addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] });
+        let (links, reports) = Links::new(link::Settings {
+            addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            ..link::Settings::default()
+        });
         Self {
             id: identity.client_id(),
             identity,

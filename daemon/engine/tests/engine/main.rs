@@ -17,6 +17,7 @@ mod pairing;
 mod restored;
 mod rooms;
 mod rooms_chaos;
+mod silence;
 mod standing;
 mod villain;
 mod world;

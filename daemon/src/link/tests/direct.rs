@@ -102,7 +102,7 @@ async fn without_settings_every_address_of_this_device_is_offered() {
     let (mut links, reports) = Links::new(Settings::default());
     links.open(LINK, LinkRole::Offerer, Ice::default(), false);
     let mut side = Side { links, reports };
-    let expected: BTreeSet<IpAddr> = crate::link::addresses::all().into_iter().collect();
+    let expected: BTreeSet<IpAddr> = crate::network::addresses().into_iter().collect();
     if expected.is_empty() {
         assert_eq!(side.down().await, "this device has no network address to connect from");
         return;

@@ -50,7 +50,8 @@ struct Up {
 
 impl Side {
     fn new() -> Side {
-        let (links, reports) = Links::new(Settings { addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)] });
+        let (links, reports) =
+            Links::new(Settings { addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ..Settings::default() });
         Side { links, reports }
     }
 
@@ -73,11 +74,11 @@ impl Side {
         }
     }
 
-    /// The next report that is not a word for the other side.
+    /// The next report that is not a word for the other side, nor that this machine was too busy to hear it.
     async fn happening(&mut self) -> LinkReport {
         loop {
             match self.report().await {
-                LinkReport::Event(LinkEvent::Local(_)) => {}
+                LinkReport::Event(LinkEvent::Local(_) | LinkEvent::Silent | LinkEvent::Heard) => {}
                 other => return other,
             }
         }
@@ -136,6 +137,7 @@ impl Pair {
                     let other = if who == Who::Offerer { Who::Answerer } else { Who::Offerer };
                     self.side(other).links.negotiate(LINK, words);
                 }
+                LinkReport::Event(LinkEvent::Silent | LinkEvent::Heard) => {}
                 report => return (who, report),
             }
         }

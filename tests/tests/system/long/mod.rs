@@ -6,6 +6,7 @@ mod logging;
 mod memory;
 mod nat;
 mod outage;
+mod reach;
 mod rooms;
 mod secrecy;
 mod start_order;

@@ -9,6 +9,8 @@ pub(super) struct Link {
     /// The other end, once an answer was given.
     other: Option<(usize, LinkId)>,
     up: bool,
+    /// Nothing comes through, and neither side is told of it.
+    dead: bool,
     /// When the latest frame arrives: none overtakes another.
     arrives_ms: u64,
 }
@@ -18,6 +20,37 @@ impl World {
     pub(crate) fn break_link(&mut self, index: usize) {
         let newest = self.devices[index].links.keys().next_back().copied();
         newest.into_iter().for_each(|link| self.fail_link(index, link));
+    }
+
+    /// From now on nothing comes through a device's newest link; both sides are told of the silence.
+    pub(crate) fn silence_link(&mut self, index: usize) {
+        let Some((id, link)) = self.devices[index].links.iter_mut().next_back() else { return };
+        link.dead = true;
+        let (id, other) = (*id, link.other);
+        self.tell_link(index, id, LinkEvent::Silent);
+        if let Some((other, other_id)) = other
+            && let Some(link) = self.devices[other].links.get_mut(&other_id)
+        {
+            link.dead = true;
+            self.tell_link(other, other_id, LinkEvent::Silent);
+        }
+    }
+
+    /// A device's newest link reports this.
+    pub(crate) fn newest_link_reports(&mut self, index: usize, event: LinkEvent) {
+        let newest = self.devices[index].links.keys().next_back().copied();
+        newest.into_iter().for_each(|link| self.tell_link(index, link, event.clone()));
+    }
+
+    fn tell_link(&mut self, index: usize, link: LinkId, event: LinkEvent) {
+        let run = self.devices[index].run;
+        self.push(1, Happening::Link(index, run, link, event));
+    }
+
+    /// A device's own addresses have changed.
+    pub(crate) fn change_network(&mut self, index: usize) {
+        let (run, now) = (self.devices[index].run, self.now());
+        self.with(index, run, |engine, rng| engine.handle_network(now, rng));
     }
 
     fn fail_link(&mut self, index: usize, id: LinkId) {
@@ -47,7 +80,7 @@ impl World {
             return self.fail_link(index, link);
         }
         let earliest_ms = self.boot_ms + self.delays.channel_ms;
-        let Some(link) = self.devices[index].links.get_mut(&link).filter(|link| link.up) else { return };
+        let Some(link) = self.devices[index].links.get_mut(&link).filter(|link| link.up && !link.dead) else { return };
         let Some((other, other_link)) = link.other else { return };
         link.arrives_ms = link.arrives_ms.max(earliest_ms);
         let delay_ms = link.arrives_ms - self.boot_ms;

@@ -9,6 +9,7 @@ use kith_crypto::identity::Identity;
 use kith_engine::{Ice, Signal, SignalOut};
 use kith_system_tests::{Latencies, Logging, Relay, Server, within};
 use kithd::link::bare::Way;
+use kithd::network::Network;
 use kithd::signaling;
 use rand_core::UnwrapErr;
 
@@ -41,7 +42,12 @@ pub(crate) async fn run(report: &mut Report) -> Result<()> {
 /// What a device of this server is told.
 async fn ice_of(server: &Server) -> Result<Ice> {
     let identity = Arc::new(Identity::generate(&mut UnwrapErr(SysRng)));
-    let settings = signaling::Settings { urls: vec![server.url()], allow_plain: false, instance: [0; 16] };
+    let settings = signaling::Settings {
+        urls: vec![server.url()],
+        allow_plain: false,
+        instance: [0; 16],
+        network: Network::default(),
+    };
     let (client, mut signals) = signaling::spawn(settings, identity)?;
     loop {
         match signals.recv().await.context("the client ended")? {

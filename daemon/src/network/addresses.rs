@@ -10,9 +10,9 @@ use nix::sys::socket::SockaddrStorage;
 /// the other side to try. A device with container bridges has about ten.
 const ADDRESSES_MAX: usize = 16;
 
-/// Every address of every interface that is up and not loopback. Link-local addresses are left
+/// Every address of every interface that is up, has its cable or its radio, and is not loopback. Link-local addresses are left
 /// out: without their interface, which a candidate does not name, they mean nothing to a peer.
-pub(super) fn all() -> Vec<IpAddr> {
+pub(crate) fn all() -> Vec<IpAddr> {
     let interfaces = match getifaddrs() {
         Ok(interfaces) => interfaces,
         Err(error) => {
@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<IpAddr> {
         }
     };
     let mut addresses: Vec<IpAddr> = interfaces
-        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
+        .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING))
         .filter(|interface| !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK))
         .filter_map(|interface| interface.address.as_ref().and_then(ip_of))
         .filter(reachable)
