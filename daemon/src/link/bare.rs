@@ -46,8 +46,7 @@ pub struct Bare {
     channel: Arc<dyn DataChannel>,
     /// A message that came before the channel was known to be open.
     early: Mutex<Option<Bytes>>,
-    // Dropping it ends the channel.
-    _connection: Connection,
+    connection: Connection,
     _happenings: mpsc::Receiver<Happening>,
 }
 
@@ -87,7 +86,7 @@ impl Bare {
                     };
                     let Some(channel) = channel.take() else { return Err(BareError(Failure::Broken)) };
                     let early = Mutex::new(early);
-                    return Ok(Self { channel, early, _connection: connection, _happenings: happenings });
+                    return Ok(Self { channel, early, connection, _happenings: happenings });
                 }
             }
         }
@@ -116,6 +115,12 @@ impl Bare {
                 Some(_) => {}
             }
         }
+    }
+
+    /// Ends it, and gives back what it holds at a relay. One that is only dropped leaves its allocation there for ten
+    /// minutes, and a later one that happens to get the same port is refused (RFC 8656 §7.2).
+    pub async fn close(&self) {
+        self.connection.close().await;
     }
 }
 

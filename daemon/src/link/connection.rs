@@ -43,13 +43,14 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 /// How often every pair of candidates is tried while there is no path; the library's default.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The same where all paths lead over a relay. There are few pairs then, and the first check is
-/// usually lost: the other side's relay lets it in only after that side has sent one, too.
-const RELAY_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// The same where all paths lead over a relay. There are few pairs then, usually one, and the first check is
+/// usually lost: the other side's relay lets it in only after that side has sent one, too. RFC 8445 §14.2 forbids
+/// less than 5 ms.
+const RELAY_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often a pair is tried before it is given up. The default, 7, gives up after 1.4 s, which
 /// a slow signaling server may take for the answer; this outlasts the 6.5 s after which ICE fails.
-const CHECKS_MAX: u16 = 150;
+const CHECKS_MAX: u16 = 400;
 
 /// How long a direct path may still win over a relayed one: a few rounds of checks through NAT.
 /// The default is 2 s, which each link that does need the relay would wait.

@@ -102,6 +102,14 @@ async fn greet(role: LinkRole, way: Way, words: Words) -> Result<(Arc<Bare>, Ins
     Ok((Arc::new(channel), Instant::now()))
 }
 
+impl Channel {
+    /// Ends it on both sides.
+    pub(super) async fn close(self) {
+        self.near.close().await;
+        self.far.close().await;
+    }
+}
+
 impl Lane {
     fn start(name: &str) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;

@@ -69,6 +69,7 @@ async fn measure_round_trips(report: &mut Report, direct: &Lanes, relayed: &Lane
         without.push(direct.round_trip(&near, RECORD_BYTES).await?);
         with.push(relayed.round_trip(&far, RECORD_BYTES).await?);
     }
+    far.close().await;
     let millis = |latencies: &Latencies| latencies.percentile(50).as_secs_f64() * 1e3;
     report.add(
         Figure::new("round trip over the relay, bare channel, p50", millis(&with), Unit::Milliseconds)

@@ -45,7 +45,9 @@ pub(super) async fn measure(report: &mut Report, pair: &Pair, lanes: &Lanes, kin
     for round in 0..ROUNDS {
         let (stays, leaves) = if round % 2 == 0 { (&mut alice, &mut bob) } else { (&mut bob, &mut alice) };
         kith.push(come_back(stays, leaves, kind.link).await?);
-        bare.push(lanes.connect().await?.took);
+        let channel = lanes.connect().await?;
+        bare.push(channel.took);
+        channel.close().await;
     }
     for percent in [50, 90] {
         let millis = |latencies: &Latencies| latencies.percentile(percent).as_secs_f64() * 1e3;
