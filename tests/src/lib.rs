@@ -12,6 +12,7 @@
 
 mod bus;
 mod device;
+mod kiosk;
 mod latency;
 mod memory;
 mod messenger;
@@ -28,6 +29,7 @@ mod troubles;
 
 pub use bus::{Bus, Policy};
 pub use device::{Device, Location};
+pub use kiosk::{Kiosk, KioskSession};
 pub use latency::{Latencies, Millis};
 pub use memory::{Found, Needles};
 pub use messenger::{Conversation, Messenger, Queued};

@@ -131,7 +131,7 @@ fn the_engine_uses_no_clock_no_file_no_thread_and_no_unordered_map() {
 }
 
 #[test]
-fn the_command_line_and_the_status_page_hold_no_keys() {
+fn the_command_line_and_the_kiosk_hold_no_keys() {
     let metadata = metadata();
     for name in ["kithctl", "kith-kiosk", "kith-dbus"] {
         let all = closure(&metadata, name);

@@ -1,0 +1,27 @@
+//! The idle screen: a clock, and whether there is something to read. No word of any message.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use maud::html;
+
+use super::frame::Frame;
+use crate::http::Ready;
+use crate::site::Site;
+
+/// The screen.
+pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Response {
+    let words = ready.guest.language.words();
+    let frame = Frame { back: None, ..Frame::ready("idle", words.clock, &ready, &site) };
+    frame.page(html! {
+        a.idle href="/" aria-label=(words.wake) {
+            span.clock data-clock="time" aria-hidden="true" {}
+            span.date data-clock="date" aria-hidden="true" {}
+            span #idle-unread data-live {
+                @if ready.overview.unread > 0 { span.count { (ready.overview.unread) } " " (words.unread) }
+            }
+            span.quiet { (words.wake) }
+        }
+    })
+}
