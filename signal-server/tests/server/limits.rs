@@ -140,6 +140,8 @@ async fn a_stranger_makes_nobody_ring_without_the_token_of_an_open_invite() {
 }
 
 mod long {
+    use kith_signal_protocol::limits::PING_MS;
+
     use super::*;
 
     /// One header byte every second, for as long as the server takes it.
@@ -166,8 +168,16 @@ mod long {
         let mut device = Device::online(&server, 1).await;
         device.settle().await;
         let all_gone = async {
-            while let Some(ended) = slow.join_next().await {
-                ended.unwrap()
+            // As often as a device has to say something.
+            let mut pings = tokio::time::interval(std::time::Duration::from_millis(PING_MS));
+            loop {
+                tokio::select! {
+                    ended = slow.join_next() => match ended {
+                        Some(ended) => ended.unwrap(),
+                        None => return,
+                    },
+                    _ = pings.tick() => device.settle().await,
+                }
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(15), all_gone).await.unwrap();
