@@ -15,6 +15,7 @@ use super::callbacks::{self, Happening};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::remote::Candidate;
+use super::runtime::Traffic;
 use super::servers::Servers;
 use super::task::next_event;
 
@@ -58,8 +59,9 @@ impl Bare {
     pub async fn connect(role: LinkRole, address: IpAddr, way: &Way, mut words: Words) -> Result<Self, BareError> {
         let (reporter, mut happenings) = callbacks::channel();
         let servers = Servers::resolve(&way.ice).await;
-        let mut connection =
-            Connection::build(&[address], servers, way.relay_only, reporter).await.map_err(BareError)?;
+        let mut connection = Connection::build(&[address], servers, way.relay_only, Traffic::default(), reporter)
+            .await
+            .map_err(BareError)?;
         let mut channel = None;
         if role == LinkRole::Offerer {
             channel = Some(connection.open_channel().await.map_err(BareError)?);

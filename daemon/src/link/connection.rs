@@ -24,21 +24,22 @@ use super::MESSAGE_BYTES_MAX;
 use super::callbacks::Reporter;
 use super::failure::Failure;
 use super::remote::{Candidate, Description};
-use super::runtime::{SettlingRuntime, Tasks};
+use super::runtime::{SettlingRuntime, Tasks, Traffic};
 use super::servers::Servers;
 
 /// The channel's label (`docs/protocol.md` §6).
 const LABEL: &str = "kith";
 
-/// Without a sign of life for so long, a path is "disconnected". Three keepalives.
-const DISCONNECTED_AFTER: Duration = Duration::from_millis(1_500);
+/// Without a sign of life for so long, a path is "disconnected". Two keepalives; it is looked at with the third, so that
+/// it is noticed within two seconds.
+const DISCONNECTED_AFTER: Duration = Duration::from_millis(1_300);
 
 /// "Disconnected" for so long, a path has failed. Short enough for a person to wait for, long
 /// enough for a Wi-Fi handover.
 const FAILED_AFTER: Duration = Duration::from_secs(5);
 
-/// How often a path is probed: also keeps NAT bindings open.
-const KEEPALIVE: Duration = Duration::from_millis(500);
+/// How often a path is probed: also keeps NAT bindings open. Each probe and its answer are a wake-up of both sides.
+pub(super) const KEEPALIVE: Duration = Duration::from_millis(600);
 
 /// How often every pair of candidates is tried while there is no path; the library's default.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
@@ -49,7 +50,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 const RELAY_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often a pair is tried before it is given up. The default, 7, gives up after 1.4 s, which
-/// a slow signaling server may take for the answer; this outlasts the 6.5 s after which ICE fails.
+/// a slow signaling server may take for the answer; this outlasts the 6.3 s after which ICE fails.
 const CHECKS_MAX: u16 = 400;
 
 /// How long a direct path may still win over a relayed one: a few rounds of checks through NAT.
@@ -86,11 +87,13 @@ impl Drop for Guard {
 }
 
 impl Connection {
-    /// Binds sockets and makes a connection with a certificate of its own. No packet leaves yet.
+    /// Binds sockets and makes a connection with a certificate of its own, which wakes up less while there is no
+    /// traffic. No packet leaves yet.
     pub(super) async fn build(
         addresses: &[IpAddr],
         servers: Servers,
         relay_only: bool,
+        traffic: Traffic,
         reporter: Reporter,
     ) -> Result<Connection, Failure> {
         let (certificate, own_fingerprint) = certificate()?;
@@ -101,7 +104,7 @@ impl Connection {
             .with_certificates(vec![certificate])
             .build();
 
-        let runtime = SettlingRuntime::new(reporter.clone());
+        let runtime = SettlingRuntime::new(traffic, reporter.clone());
         let guard = Guard(runtime.tasks());
         let peer = PeerConnectionBuilder::new()
             .with_configuration(configuration)

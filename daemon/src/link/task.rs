@@ -21,16 +21,18 @@ use super::door::{self, Wish};
 use super::failure::Failure;
 use super::own::Own;
 use super::remote::{CANDIDATES_MAX, Candidate};
+use super::runtime::Traffic;
 use super::servers::Servers;
 use super::{LinkReport, MESSAGE_BYTES_MAX};
 use crate::network::{self, Network};
 
 /// From opening a link to an open channel. Covers a person's patience and a slow signaling server;
-/// ICE itself gives up after 6.5 s of trying.
+/// ICE itself gives up after 6.3 s of trying.
 pub(super) const SETUP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How often the selected path is looked at: the library says when it has one, not which.
-const PATH_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a link is looked at: which path is selected (the library says when it has one, not which), and whether
+/// messages pass.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How many reports may wait in the task before it stops listening to its connection. More than
 /// one happening ever makes.
@@ -118,6 +120,7 @@ struct Task {
     path: Option<LinkPath>,
     /// Whether the other side is not heard.
     silent: bool,
+    traffic: Traffic,
     sending: Option<Sending>,
     refusing: FuturesUnordered<Refusing>,
     refused: usize,
@@ -144,6 +147,7 @@ impl Task {
             own: Own::default(),
             path: None,
             silent: false,
+            traffic: Traffic::default(),
             sending: None,
             refusing: FuturesUnordered::new(),
             refused: 0,
@@ -155,7 +159,7 @@ impl Task {
         let deadline = Instant::now() + SETUP_TIMEOUT;
         let worked = async {
             let mut happenings = self.prepare().await?;
-            let mut look = interval(PATH_INTERVAL);
+            let mut look = interval(LOOK_INTERVAL);
             look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 self.step(&mut happenings, &mut look, deadline).await?;
@@ -182,7 +186,8 @@ impl Task {
             return Err(Failure::NoRelay);
         }
         let (reporter, happenings) = callbacks::channel();
-        let connection = Connection::build(&self.addresses, servers, self.relay_only, reporter).await?;
+        let connection =
+            Connection::build(&self.addresses, servers, self.relay_only, self.traffic.clone(), reporter).await?;
         let connection = self.connection.insert(connection);
         if self.role == LinkRole::Offerer {
             self.channel = Some(connection.open_channel().await?);
@@ -218,7 +223,10 @@ impl Task {
             event = next_event(self.channel.as_deref()), if self.backlog.is_empty() => self.handle_event(event).await?,
             Some(message) = self.outgoing.recv(), if up && self.sending.is_none() => self.send(message),
             sent = finish(&mut self.sending) => self.handle_sent(sent)?,
-            _ = look.tick(), if up => self.look_at_path().await,
+            _ = look.tick(), if up => {
+                self.traffic.look();
+                self.look_at_path().await;
+            }
             addresses = self.network.changed(), if up => self.look_at_addresses(&addresses),
             () = sleep_until(self.own.held_until().unwrap_or(deadline)), if self.own.held_until().is_some() => {
                 let words = self.own.release();
@@ -384,6 +392,7 @@ impl Task {
     }
 
     fn handle_message(&mut self, message: RTCDataChannelMessage) -> Result<(), Failure> {
+        self.traffic.passed();
         if message.is_string {
             return Err(Failure::Text);
         }
@@ -395,6 +404,7 @@ impl Task {
     }
 
     fn send(&mut self, message: Vec<u8>) {
+        self.traffic.passed();
         if let Some(channel) = self.channel.clone() {
             self.sending = Some(Box::pin(async move { channel.send(Bytes::from(message).into()).await }));
         }

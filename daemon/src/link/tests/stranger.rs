@@ -12,7 +12,7 @@ use webrtc::peer_connection::{
 use super::*;
 use crate::link::MESSAGE_BYTES_MAX;
 use crate::link::callbacks::{self, Happening};
-use crate::link::runtime::{SettlingRuntime, Tasks};
+use crate::link::runtime::{SettlingRuntime, Tasks, Traffic};
 
 /// A peer that does as it likes.
 struct Stranger {
@@ -26,7 +26,7 @@ struct Stranger {
 impl Stranger {
     async fn new() -> Stranger {
         let (reporter, happenings) = callbacks::channel();
-        let runtime = SettlingRuntime::new(reporter.clone());
+        let runtime = SettlingRuntime::new(Traffic::default(), reporter.clone());
         let tasks = runtime.tasks();
         let settings =
             SettingEngineBuilder::new().with_multicast_dns_mode(rtc::ice::mdns::MulticastDnsMode::Disabled).build();
@@ -181,10 +181,13 @@ async fn text_and_messages_too_long_end_the_link() {
 }
 
 #[tokio::test]
-async fn one_who_vanishes_is_given_up_after_seven_seconds() {
+async fn one_who_vanishes_is_missed_after_two_seconds_and_given_up_after_seven() {
     let (stranger, _channel, mut side) = met().await;
     let since = tokio::time::Instant::now();
     stranger.tasks.abort();
+    while side.report().await != LinkReport::Event(LinkEvent::Silent) {}
+    let took = since.elapsed();
+    assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&took), "{took:?}");
     assert_eq!(side.down().await, "the other side cannot be reached any more");
     let took = since.elapsed();
     assert!((Duration::from_secs(5)..Duration::from_secs(10)).contains(&took), "{took:?}");
