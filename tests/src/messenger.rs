@@ -342,6 +342,32 @@ impl Conversation {
         .await
     }
 
+    /// Waits until so many messages have disappeared since this was called; gives what is left.
+    pub async fn wait_for_disappearing(&self, count: usize) -> Result<Vec<Row>> {
+        within(DELIVERY_MAX, "messages to disappear", async {
+            let mut signals = self.proxy.receive_disappeared().await?;
+            let mut gone = 0;
+            while gone < count {
+                let signal = signals.next().await.context("the bus closed the connection")?;
+                gone += signal.args()?.seqs().len();
+            }
+            self.history().await
+        })
+        .await
+    }
+
+    /// After how many seconds later messages disappear, once that is what the others have said.
+    pub async fn wait_for_expiry(&self, seconds: u32) -> Result<()> {
+        within(DELIVERY_MAX, "when messages disappear", async {
+            let mut changes = self.proxy.receive_expiry_seconds_changed().await;
+            while self.proxy.expiry_seconds().await? != seconds {
+                changes.next().await.context("the bus closed the connection")?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Messages behind a place, oldest first.
     pub async fn page(&self, after: u64, rows_max: u32) -> Result<Vec<Row>> {
         Ok(self.proxy.list(after, rows_max).await?)

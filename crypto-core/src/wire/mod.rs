@@ -44,6 +44,7 @@ mod kind {
     pub(super) const PING: u8 = 0x89;
     pub(super) const PONG: u8 = 0x8a;
     pub(super) const ROOM: u8 = 0x8b;
+    pub(super) const EXPIRY: u8 = 0x8f;
 }
 
 /// Why a frame was not written or not read.
@@ -114,6 +115,8 @@ pub enum Frame<'a> {
     },
     /// To the room's owner: the sender wants to be on the roster no longer.
     Leave(RoomId),
+    /// After how long messages of a conversation disappear, as the sender knows it.
+    Expiry(Expiry),
 }
 
 /// What each side says first.
@@ -136,6 +139,17 @@ pub struct Room {
     pub hash: [u8; 32],
     /// Names the sender's count of messages in this room, as that of `hello` does for the conversation of two.
     pub incarnation: [u8; 16],
+}
+
+/// After how long messages of a conversation disappear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// Zeros: between the two. Else a room's id.
+    pub conversation: [u8; 16],
+    /// One more with each change.
+    pub revision: u64,
+    /// For messages to come, 0 for never.
+    pub seconds: u32,
 }
 
 /// A roster and the secret that it was signed with.
@@ -190,7 +204,7 @@ pub struct Message<'a> {
     pub content_type: &'a str,
     /// The id of the message that this one answers.
     pub reply_to: Option<[u8; 16]>,
-    /// Seconds after which the receiver forgets it.
+    /// Seconds after which both sides forget it.
     pub ttl_s: Option<u32>,
     /// At most 12,288 bytes.
     #[serde(serialize_with = "serialize_bytes")]
@@ -253,6 +267,7 @@ impl<'a> Frame<'a> {
             Self::Roster(roster) => postcard::to_slice(roster, payload),
             Self::Dismissal { room, version } => postcard::to_slice(&(room, version), payload),
             Self::Leave(room) => postcard::to_slice(room, payload),
+            Self::Expiry(expiry) => postcard::to_slice(expiry, payload),
         };
         let payload_bytes = written.map_err(|_| WireError::NoSpace)?.len();
         tlv::write_header(self.kind(), payload_bytes, out)?;
@@ -297,6 +312,7 @@ impl<'a> Frame<'a> {
                 Self::Dismissal { room, version }
             }
             kind::LEAVE => Self::Leave(parse(payload)?),
+            kind::EXPIRY => Self::Expiry(parse(payload)?),
             _ if tlv.is_optional() => return Ok(None),
             unknown => return Err(WireError::UnknownKind(unknown)),
         };
@@ -323,6 +339,7 @@ impl<'a> Frame<'a> {
             Self::Roster(_) => kind::ROSTER,
             Self::Dismissal { .. } => kind::DISMISSAL,
             Self::Leave(_) => kind::LEAVE,
+            Self::Expiry(_) => kind::EXPIRY,
         }
     }
 

@@ -308,6 +308,20 @@ pub enum Command {
         after: Option<u64>,
     },
 
+    /// Let later messages of a conversation disappear, or show after how long they do.
+    ///
+    /// It holds for everybody in the conversation: the others are told, and each device removes a message by
+    /// itself, so many seconds after it was received or delivered. What was sent before stays.
+    #[command(after_help = "Examples:\n  kithctl expiry hall 3600\n  kithctl expiry hall never\n  kithctl expiry hall")]
+    Expiry {
+        /// With whom: a contact, or a room.
+        #[arg(value_name = "PEER|ROOM")]
+        with: String,
+        /// How long, in seconds or as 5m, 2h, 7d; or `never`.
+        #[arg(value_name = "TIME", value_parser = text::expiry)]
+        seconds: Option<u32>,
+    },
+
     /// Show the digits that two people compare to be sure of each other's devices.
     ///
     /// On a terminal as a QR code, too, for whoever would rather let a camera read them.
@@ -461,7 +475,7 @@ pub struct Send {
     /// The content type.
     #[arg(long = "type", value_name = "TYPE", default_value = "text/plain")]
     pub content_type: String,
-    /// How long the message lives on the receiver's device: 90s, 10m, 2h, 1d.
+    /// After how long it disappears, in place of what `kithctl expiry` says: 90s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", value_parser = text::seconds)]
     pub ttl: Option<u32>,
     /// The id of the message that this one answers.

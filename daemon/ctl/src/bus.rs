@@ -32,6 +32,7 @@ pub(crate) struct Peer {
     pub(crate) last_seen_ms: u64,
     pub(crate) last_seq: u64,
     pub(crate) unread: u64,
+    pub(crate) expiry_s: u32,
 }
 
 /// A room, as the daemon showed it.
@@ -46,6 +47,7 @@ pub(crate) struct Room {
     pub(crate) members: Vec<RoomMember>,
     pub(crate) last_seq: u64,
     pub(crate) unread: u64,
+    pub(crate) expiry_s: u32,
 }
 
 /// Where messages go.
@@ -245,6 +247,7 @@ impl Room {
             CONVERSATION_INTERFACE => {
                 put(&mut self.last_seq, properties, "LastSeq");
                 put(&mut self.unread, properties, "Unread");
+                put(&mut self.expiry_s, properties, "ExpirySeconds");
             }
             _ => {}
         }
@@ -267,6 +270,7 @@ impl Room {
             "members": self.members.iter().map(member).collect::<Vec<_>>(),
             "last_seq": self.last_seq,
             "unread": self.unread,
+            "expiry_s": self.expiry_s,
         })
     }
 }
@@ -293,6 +297,7 @@ impl Peer {
             last_seen_ms: 0,
             last_seq: 0,
             unread: 0,
+            expiry_s: 0,
         })
     }
 
@@ -311,6 +316,7 @@ impl Peer {
             CONVERSATION_INTERFACE => {
                 put(&mut self.last_seq, properties, "LastSeq");
                 put(&mut self.unread, properties, "Unread");
+                put(&mut self.expiry_s, properties, "ExpirySeconds");
             }
             _ => {}
         }
@@ -328,6 +334,7 @@ impl Peer {
             "last_seen_ms": self.last_seen_ms,
             "last_seq": self.last_seq,
             "unread": self.unread,
+            "expiry_s": self.expiry_s,
         })
     }
 }
@@ -348,6 +355,7 @@ mod tests {
             last_seen_ms: 0,
             last_seq: 0,
             unread: 0,
+            expiry_s: 0,
         }
     }
 

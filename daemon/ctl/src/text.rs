@@ -79,6 +79,11 @@ fn days_of_month(year: u64, month: u64) -> u64 {
     }
 }
 
+/// A time after which messages disappear; `never` is 0.
+pub(crate) fn expiry(text: &str) -> Result<u32, String> {
+    if text == "never" { Ok(0) } else { seconds(text) }
+}
+
 /// Seconds from `90`, `90s`, `10m`, `2h` or `1d`.
 pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     let (number, factor) = match text.strip_suffix(['s', 'm', 'h', 'd']) {

@@ -210,6 +210,18 @@ pub trait Conversation1 {
     #[zbus(signal)]
     fn state_changed(&self, id: String, state: MessageState) -> Result<()>;
 
+    /// Messages have disappeared.
+    #[zbus(signal)]
+    fn disappeared(&self, seqs: Vec<u64>) -> Result<()>;
+
+    /// Seconds after which later messages disappear; 0 for never.
+    #[zbus(property)]
+    fn expiry_seconds(&self) -> Result<u32>;
+
+    /// Lets later messages disappear, on all devices of the conversation.
+    #[zbus(property)]
+    fn set_expiry_seconds(&self, seconds: u32) -> Result<()>;
+
     /// The newest message's sequence number; 0 for none.
     #[zbus(property)]
     fn last_seq(&self) -> Result<u64>;

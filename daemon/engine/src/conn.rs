@@ -86,6 +86,8 @@ pub(crate) struct Conn {
     pub(crate) heard: BTreeMap<RoomId, Heard>,
     /// Rosters handed to the other side.
     pub(crate) pushes: u32,
+    /// How often the other side has said after how long messages disappear.
+    pub(crate) expiries: u32,
 }
 
 impl Conn {
@@ -121,6 +123,7 @@ impl Conn {
             lookups: 0,
             heard: BTreeMap::new(),
             pushes: 0,
+            expiries: 0,
         }
     }
 

@@ -7,7 +7,7 @@ use kith_crypto::identity::ClientId;
 use kith_crypto::sealed::SessionId;
 
 use crate::event::{LinkState, PeerView, Presence, Trust};
-use crate::record::{ContactRecord, ContactState, ConversationRecord, StandingRecord, StoredContact};
+use crate::record::{ContactRecord, ContactState, ConversationRecord, ExpiryRecord, StandingRecord, StoredContact};
 use crate::strand::Strand;
 use crate::{LinkId, Token, Via};
 
@@ -18,6 +18,7 @@ const SEEN_OFFERS_MAX: usize = 16;
 pub(crate) struct Contact {
     pub(crate) record: ContactRecord,
     pub(crate) conversation: ConversationRecord,
+    pub(crate) expiry: ExpiryRecord,
     /// Of the conversation of two.
     pub(crate) strand: Strand,
     pub(crate) standing: StandingRecord,
@@ -43,6 +44,7 @@ impl Contact {
         Self {
             record: stored.contact,
             conversation: stored.conversation,
+            expiry: stored.expiry,
             strand: Strand::new(stored.marks, stored.outbox_count, stored.missing),
             standing: stored.standing,
             online: false,
@@ -107,6 +109,7 @@ impl Contact {
             seen_utc_ms: self.record.seen_utc_ms,
             last_seq: self.conversation.last_seq,
             unread: self.conversation.unread,
+            expiry_s: self.expiry.seconds,
             missing: self.strand.missing.count,
         }
     }

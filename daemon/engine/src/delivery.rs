@@ -6,13 +6,16 @@ use kith_crypto::wire::{self, Ack, BODY_BYTES_MAX, Frame, Message};
 
 use crate::engine::{Engine, Pending, PendingLoad, Rng, inbox_ops};
 use crate::event::{Event, MessageState};
+use crate::expiry::{EXPIRY_S_MAX, conversation_bytes};
 use crate::record::{ConversationId, Direction, Incarnation, MessageId, MessageRecord};
 use crate::restored::{count_new, is_same};
 use crate::strand::{INBOUND_MAX, Inbounded, Lane, OUTBOX_MAX, Sent, WINDOW_MAX};
-use crate::{CommitError, CommitId, LinkId, Load, LoadId, Loaded, NewMessage, Now, Op, Reply, RequestError, RequestId};
+use crate::{
+    CommitError, CommitId, Expiring, LinkId, Load, LoadId, Loaded, NewMessage, Now, Op, Reply, RequestError, RequestId,
+};
 
 /// The conversation between two devices has no name of its own.
-const DIRECT: [u8; 16] = [0; 16];
+pub(crate) const DIRECT: [u8; 16] = [0; 16];
 /// A caller's idempotency key, in bytes.
 const KEY_BYTES_MAX: usize = 64;
 /// How long to wait for space before an acknowledgement is written again.
@@ -35,6 +38,7 @@ impl Engine {
         let mut id = [0; 16];
         rng.fill_bytes(&mut id);
         let id = MessageId(id);
+        let ttl_s = message.ttl_s.or(self.expiry_of(conversation));
         let counters = self.counters(conversation).ok_or(RequestError::NotFound)?;
         counters.last_seq += 1;
         counters.sent_number += 1;
@@ -51,7 +55,7 @@ impl Engine {
             state: MessageState::Queued,
             content_type: message.content_type,
             reply_to: message.reply_to,
-            ttl_s: message.ttl_s,
+            ttl_s,
             body: message.body,
         };
         let claim = message.idempotency_key.map(|key| Op::ClaimKey { conversation, key, id });
@@ -133,10 +137,7 @@ impl Engine {
     fn transmit_message(&mut self, link: LinkId, lane: Lane, record: &MessageRecord, now: Now, rng: Rng<'_>) {
         let message = Message {
             id: record.id.0,
-            conversation: match lane.conversation {
-                ConversationId::Direct(_) => DIRECT,
-                ConversationId::Room(room) => room.0,
-            },
+            conversation: conversation_bytes(lane.conversation),
             number: record.number,
             sent_utc_ms: record.sent_utc_ms,
             clock_trusted: record.clock_trusted,
@@ -145,7 +146,7 @@ impl Engine {
             ttl_s: record.ttl_s,
             body: &record.body,
         };
-        let sent = Sent { seq: record.seq, id: record.id, hash: message.hash() };
+        let sent = Sent { seq: record.seq, id: record.id, hash: message.hash(), ttl_s: record.ttl_s };
         if self.send_frame(link, &Frame::Message(message), now, rng)
             && let Some(strand) = self.strand(lane)
         {
@@ -264,6 +265,9 @@ impl Engine {
         if by_all {
             let (seq, id) = (sent.seq, sent.id);
             self.notify(Event::MessageState { conversation, seq, id, state: MessageState::Delivered });
+            if let Some(ttl_s) = sent.ttl_s {
+                self.will_expire(Expiring { conversation, seq, incoming: false, ttl_s, since_utc_ms: now.utc_ms }, now);
+            }
         }
     }
 
@@ -322,7 +326,7 @@ impl Engine {
     }
 
     /// The strand that takes a message of this session, and under which name the sender counts in it.
-    fn lane_of(&self, link: LinkId, conversation: [u8; 16]) -> Option<(Lane, Incarnation)> {
+    pub(crate) fn lane_of(&self, link: LinkId, conversation: [u8; 16]) -> Option<(Lane, Incarnation)> {
         let conn = self.conns.get(&link)?;
         let peer = conn.peer;
         if conversation == DIRECT {
@@ -406,6 +410,10 @@ impl Engine {
                 let (seq, id) = (message.message.seq, message.id);
                 self.notify(Event::Received { conversation, peer: lane.peer, seq, inbox_seq, id });
                 inbox_seq += 1;
+                if let Some(ttl_s) = message.message.ttl_s {
+                    let since_utc_ms = message.message.done_utc_ms;
+                    self.will_expire(Expiring { conversation, seq, incoming: true, ttl_s, since_utc_ms }, now);
+                }
             }
         }
         self.tell_missing(lane, before);
@@ -461,13 +469,16 @@ impl Engine {
     pub(crate) fn repeat_loaded(&mut self, link: LinkId, repeated: Repeated, loaded: Loaded, now: Now, rng: Rng<'_>) {
         let Some(conn) = self.conns.get_mut(&link) else { return };
         conn.lookups = conn.lookups.saturating_sub(1);
-        let Loaded::Message(stored) = loaded else {
-            // Unanswered, it would keep its place in the sender's window for ever.
-            return self.break_off(link, "a message could not be looked up in the store", now, rng);
-        };
         let Repeated { number, id, hash } = repeated;
-        // A restored sender repeats under a new incarnation what is stored under an earlier one.
-        if stored.is_some_and(|stored| is_same(&stored, number, &hash)) {
+        let is_same = match loaded {
+            // A restored sender repeats under a new incarnation what is stored under an earlier one.
+            Loaded::Message(stored) => stored.is_some_and(|stored| is_same(&stored, number, &hash)),
+            // It was here, and its time is over.
+            Loaded::Gone { number: had } => had == number,
+            // Unanswered, it would keep its place in the sender's window for ever.
+            _ => return self.break_off(link, "a message could not be looked up in the store", now, rng),
+        };
+        if is_same {
             self.send_frame(link, &Frame::Ack(Ack { id: id.0, hash }), now, rng);
         } else {
             self.break_off(link, "it sent another message under the same number", now, rng);
@@ -492,6 +503,9 @@ fn check(message: &NewMessage) -> Result<(), RequestError> {
         return Err(RequestError::InvalidArgument(
             "a content type looks like text/plain, without parameters, and has at most 64 bytes",
         ));
+    }
+    if message.ttl_s.is_some_and(|ttl_s| !(1..=EXPIRY_S_MAX).contains(&ttl_s)) {
+        return Err(RequestError::InvalidArgument("a message disappears after one second to one year"));
     }
     if message.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
         return Err(RequestError::InvalidArgument("an idempotency key has 1 to 64 bytes"));

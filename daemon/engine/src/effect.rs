@@ -4,8 +4,9 @@ use kith_crypto::identity::ClientId;
 use kith_crypto::room::RoomId;
 
 use crate::{
-    ContactRecord, ConversationId, ConversationRecord, Event, Ice, LinkId, LinkRole, Mark, MessageId, MessageRecord,
-    MissingRecord, Negotiation, ProfileRecord, Reply, RequestError, RequestId, RoomRecord, SignalOut, StandingRecord,
+    ContactRecord, ConversationId, ConversationRecord, Event, Expiring, ExpiryRecord, Ice, LinkId, LinkRole, Mark,
+    MessageId, MessageRecord, MissingRecord, Negotiation, ProfileRecord, Reply, RequestError, RequestId, RoomRecord,
+    SignalOut, StandingRecord,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.
@@ -47,6 +48,24 @@ pub enum Op {
     PutMissing(ClientId, MissingRecord),
     /// Write what a person has decided about a contact.
     PutStanding(ClientId, StandingRecord),
+    /// Write after how long messages of a conversation disappear.
+    PutExpiry(ConversationId, ExpiryRecord),
+    /// Let the time of a message count from now: the clock had not been set before.
+    StartExpiry {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: u64,
+        /// Milliseconds of UTC.
+        utc_ms: u64,
+    },
+    /// Let a message disappear, with all that was stored of it. Its id stays as long as its sender may send it again.
+    Expire {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Its place there.
+        seq: u64,
+    },
     /// Forget a contact, its conversation, its outbox and its history.
     RemoveContact(ClientId),
     /// Write a room.
@@ -171,6 +190,11 @@ pub enum Load {
         /// Inclusive.
         up_to: u64,
     },
+    /// The messages that disappear next: received or delivered, with a time to live.
+    Expiring {
+        /// So many at the most.
+        count_max: usize,
+    },
     /// The message that this peer sent under this id, if there is one.
     Message {
         /// Which conversation.
@@ -192,6 +216,13 @@ pub enum Loaded {
     Count(u64),
     /// The message, if there is one.
     Message(Option<MessageRecord>),
+    /// The message has disappeared; it had this number.
+    Gone {
+        /// In its sender's count.
+        number: u64,
+    },
+    /// The next ones, and whether there are others behind them.
+    Expiring(Vec<Expiring>, bool),
     /// The store could not be read; the sentence says why.
     Failed(String),
 }

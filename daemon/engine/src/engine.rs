@@ -15,6 +15,7 @@ use crate::contact::Contact;
 use crate::delivery::Repeated;
 use crate::dropped::Drops;
 use crate::event::{Event, LinkState, SignalingState};
+use crate::expiry::{Change, Expiries};
 use crate::pairing::Pairing;
 use crate::record::{
     ContactRecord, ConversationId, MessageId, MessageRecord, ProfileRecord, RoomState, StandingRecord, StoredState,
@@ -23,8 +24,8 @@ use crate::room::Room;
 use crate::roster::Adoption;
 use crate::strand::{Inbounded, Lane, Sent};
 use crate::{
-    Commit, CommitError, CommitId, Effect, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now, Op,
-    PairingId, Reply, Request, RequestError, RequestId, Signal, SignalOut,
+    Commit, CommitError, CommitId, Effect, Expiring, Ice, LinkEvent, LinkId, Load, LoadId, Loaded, LoggingNotice, Now,
+    Op, PairingId, Reply, Request, RequestError, RequestId, Signal, SignalOut,
 };
 
 /// The random source of an input.
@@ -54,6 +55,8 @@ pub(crate) enum Pending {
     Profile { request: RequestId, profile: ProfileRecord },
     Roster(Box<Adoption>),
     LeftRoom { request: RequestId, room: RoomId },
+    Expiry(Box<Change>),
+    Expired(Vec<Expiring>),
     Done { request: RequestId },
     Seen,
 }
@@ -64,6 +67,7 @@ pub(crate) enum PendingLoad {
     Repeat { link: LinkId, repeated: Repeated },
     Twin { lane: Lane, id: MessageId },
     Read { request: RequestId, conversation: ConversationId, from: u64, seq: u64 },
+    Expiring,
 }
 
 /// The messenger. See the crate's documentation for how to drive it.
@@ -90,6 +94,7 @@ pub struct Engine {
     pub(crate) budget: Budget,
     pub(crate) drops: Drops,
     pub(crate) inbox_seq: u64,
+    pub(crate) expiries: Expiries,
     pending: BTreeMap<CommitId, Pending>,
     loads: BTreeMap<LoadId, PendingLoad>,
     next_link: u64,
@@ -132,6 +137,7 @@ impl Engine {
             budget: Budget::default(),
             drops: Drops::default(),
             inbox_seq: stored.inbox_seq,
+            expiries: Expiries::default(),
             pending: BTreeMap::new(),
             loads: BTreeMap::new(),
             next_link: 1,
@@ -144,6 +150,7 @@ impl Engine {
         for event in engine.snapshot() {
             engine.notify(event);
         }
+        engine.find_expiring();
         engine
     }
 
@@ -183,6 +190,7 @@ impl Engine {
             .chain(retries)
             .chain(pairings)
             .chain(self.ice_refresh_at)
+            .chain(self.expiries.look_at)
             .chain(self.drops.report_at)
             .min()
     }
@@ -195,6 +203,9 @@ impl Engine {
         }
         if self.drops.report_at.is_some_and(due) {
             self.report_dropped(now);
+        }
+        if self.expiries.look_at.is_some_and(due) {
+            self.expire(now);
         }
         let links: Vec<_> = self.conns.iter().filter(|(_, c)| due(Self::conn_timeout(c))).map(|(l, _)| *l).collect();
         for link in links {
@@ -226,6 +237,7 @@ impl Engine {
             Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
             Request::Send { conversation, message } => self.send(id, conversation, message, now, rng),
             Request::MarkRead { conversation, seq } => self.mark_read(id, conversation, seq),
+            Request::SetExpiry { conversation, seconds } => self.set_expiry(id, conversation, seconds),
             Request::AckInbox { consumer, seq } => self.ack_inbox(id, consumer, seq),
             Request::RenamePeer { peer, name } => self.rename(id, peer, name),
             Request::MarkVerified { peer, verified } => self.mark_verified(id, peer, verified),
@@ -326,6 +338,8 @@ impl Engine {
             Some(Pending::Standing { request, peer, before }) => {
                 self.standing_written(request, peer, before, result, now, rng);
             }
+            Some(Pending::Expiry(change)) => self.expiry_written(*change, result, now, rng),
+            Some(Pending::Expired(expired)) => self.expired(expired, result, now),
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
             Some(Pending::Done { request }) => {
                 self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from))
@@ -343,6 +357,7 @@ impl Engine {
             Some(PendingLoad::Read { request, conversation, from, seq }) => {
                 self.read_counted(request, conversation, from, seq, loaded);
             }
+            Some(PendingLoad::Expiring) => self.expiring_found(loaded, now),
         }
     }
 

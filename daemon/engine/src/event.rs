@@ -57,6 +57,8 @@ pub struct PeerView {
     pub last_seq: u64,
     /// How many received messages are unread.
     pub unread: u64,
+    /// After how many seconds messages to come disappear, 0 for never.
+    pub expiry_s: u32,
     /// How many of its messages were lost with a device that this one was restored from.
     pub missing: u64,
 }
@@ -80,6 +82,8 @@ pub struct RoomView {
     pub last_seq: u64,
     /// How many received messages are unread.
     pub unread: u64,
+    /// After how many seconds messages to come disappear, 0 for never.
+    pub expiry_s: u32,
 }
 
 /// A member of a room, as it is shown.
@@ -190,6 +194,13 @@ pub enum Event {
         inbox_seq: u64,
         /// Its name.
         id: MessageId,
+    },
+    /// Messages have disappeared: their time was over.
+    Disappeared {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Their places there.
+        seqs: Vec<u64>,
     },
     /// The connection to the signaling server has changed.
     Signaling(SignalingState),

@@ -54,8 +54,10 @@ impl Engine {
                 if room.is_joined() && owner != own_id {
                     room.record.state = RoomState::Left;
                     room.conversation = Default::default();
+                    self.forget_expiring(id.into());
                 } else {
                     self.rooms.remove(&id);
+                    self.forget_expiring(id.into());
                 }
                 self.signal(SignalOut::LeaveRoom(token));
                 self.forget_presence_in(token, now, rng);
@@ -104,6 +106,7 @@ impl Engine {
             RoomState::Left => {
                 self.commit(vec![Op::RemoveRoom(id)], Pending::Seen);
                 self.rooms.remove(&id);
+                self.forget_expiring(id.into());
             }
             RoomState::Joined | RoomState::Removed | RoomState::Frozen => {}
         }

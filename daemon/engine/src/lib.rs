@@ -12,8 +12,8 @@
 //! - The same inputs give the same outputs: only ordered maps are iterated.
 //! - A message is acknowledged only after [`Engine::handle_committed`] said that it is on disk.
 //! - Nothing is shown, stored or sent in a session before the other side's `hello` has opened.
-//! - The engine holds contacts, counters and a bounded window of unacknowledged messages per
-//!   peer; never history.
+//! - The engine holds contacts, counters, a bounded window of unacknowledged messages per peer, and the
+//!   places of a bounded number of messages that disappear next; never history.
 //!
 //! Deliberately absent: tokio, zbus, webrtc, files, logging of anything.
 
@@ -30,6 +30,7 @@ mod dropped;
 mod effect;
 mod engine;
 mod event;
+mod expiry;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod invite;
 mod leaving;
@@ -56,13 +57,14 @@ pub use event::{
     Event, LinkState, MemberView, MessageState, PairingState, PairingView, PeerView, Presence, RoomView,
     SignalingState, Trust,
 };
+pub use expiry::EXPIRY_S_MAX;
 pub use kith_crypto::room::RoomId;
 pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use pairing::CONTACTS_MAX;
 pub use record::{
-    ContactRecord, ContactState, ConversationId, ConversationRecord, Direction, Incarnation, Mark, MessageId,
-    MessageRecord, MissingRecord, ProfileRecord, RoomRecord, RoomState, StandingRecord, StoredContact, StoredRoom,
-    StoredState, StoredWaiting,
+    ContactRecord, ContactState, ConversationId, ConversationRecord, Direction, Expiring, ExpiryRecord, Incarnation,
+    Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, RoomRecord, RoomState, StandingRecord, StoredContact,
+    StoredRoom, StoredState, StoredWaiting,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

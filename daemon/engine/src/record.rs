@@ -119,6 +119,32 @@ pub struct RoomRecord {
     pub roster: Vec<u8>,
 }
 
+/// After how long the messages of a conversation disappear. All devices in it come to the same: of two records
+/// the greater holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ExpiryRecord {
+    /// One more with each change.
+    pub revision: u64,
+    /// For messages to come; 0 is never.
+    pub seconds: u32,
+}
+
+/// A message that is to disappear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiring {
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Its place there.
+    pub seq: u64,
+    /// Whether somebody else wrote it.
+    pub incoming: bool,
+    /// After so many seconds.
+    pub ttl_s: u32,
+    /// From when they count, milliseconds of UTC. Earlier than [`Now::UTC_MS_MIN`](crate::Now::UTC_MS_MIN): not yet,
+    /// the clock had not been set.
+    pub since_utc_ms: u64,
+}
+
 /// What the store knows of one room when it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRoom {
@@ -126,6 +152,8 @@ pub struct StoredRoom {
     pub record: RoomRecord,
     /// Its counters.
     pub conversation: ConversationRecord,
+    /// After how long its messages disappear.
+    pub expiry: ExpiryRecord,
     /// High-water marks of the members that have any.
     pub marks: Vec<(ClientId, Vec<Mark>)>,
     /// The own messages that wait.
@@ -152,6 +180,8 @@ pub struct StoredContact {
     pub contact: ContactRecord,
     /// Its conversation's counters.
     pub conversation: ConversationRecord,
+    /// After how long their messages disappear.
+    pub expiry: ExpiryRecord,
     /// High-water marks, the newest incarnation of its store last.
     pub marks: Vec<Mark>,
     /// How many messages wait in its outbox.
@@ -168,6 +198,7 @@ impl StoredContact {
         Self {
             contact,
             conversation: ConversationRecord::default(),
+            expiry: ExpiryRecord::default(),
             marks: Vec::new(),
             outbox_count: 0,
             missing: MissingRecord::default(),
@@ -208,7 +239,7 @@ pub struct ConversationRecord {
 }
 
 /// Who wrote a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// This device.
     Outgoing,
@@ -243,7 +274,7 @@ pub struct MessageRecord {
     pub content_type: String,
     /// The message that this one answers.
     pub reply_to: Option<MessageId>,
-    /// Seconds after which it disappears.
+    /// Seconds after which it disappears, from when it was received or delivered.
     pub ttl_s: Option<u32>,
     /// At most 12,288 bytes.
     #[serde(with = "serde_bytes")]

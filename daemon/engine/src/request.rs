@@ -22,7 +22,7 @@ pub struct NewMessage {
     pub body: Vec<u8>,
     /// The message that this one answers.
     pub reply_to: Option<MessageId>,
-    /// Seconds after which it disappears.
+    /// Seconds after which it disappears, in place of what holds for the conversation.
     pub ttl_s: Option<u32>,
     /// Chosen by the caller, at most 64 bytes: the same key again gives the same message.
     pub idempotency_key: Option<String>,
@@ -65,6 +65,13 @@ pub enum Request {
         conversation: ConversationId,
         /// Inclusive.
         seq: u64,
+    },
+    /// Let later messages of a conversation disappear, on all its devices.
+    SetExpiry {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// At most a year after they were received or delivered; 0 is never.
+        seconds: u32,
     },
     /// A consumer of the inbox has handled everything up to here.
     AckInbox {

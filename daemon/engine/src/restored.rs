@@ -89,6 +89,13 @@ impl Engine {
                 strand.inbound.waiting = messages;
                 self.commit_received(lane);
             }
+            // It has disappeared since: it does not come back.
+            (Some(twin), Loaded::Gone { number }) if number == twin.number => {
+                twin.known = true;
+                messages.append(&mut strand.inbound.waiting);
+                strand.inbound.waiting = messages;
+                self.commit_received(lane);
+            }
             (_, _) => {
                 strand.inbound.waiting.clear();
                 let op = Op::PutConversation(lane.conversation, counters.clone());

@@ -9,8 +9,8 @@ use kith_crypto::room::{RoomId, Roster, RosterError};
 use crate::engine::{Engine, Rng};
 use crate::event::{Event, MemberView, RoomView};
 use crate::record::{
-    ConversationId, ConversationRecord, Incarnation, MessageId, MessageRecord, RoomRecord, RoomState, StoredRoom,
-    StoredWaiting,
+    ConversationId, ConversationRecord, ExpiryRecord, Incarnation, MessageId, MessageRecord, RoomRecord, RoomState,
+    StoredRoom, StoredWaiting,
 };
 use crate::strand::{Lane, Strand};
 use crate::{LinkId, Now, RequestError, SignalOut, Token};
@@ -32,6 +32,7 @@ pub(crate) struct Room {
     pub(crate) name: String,
     pub(crate) members: BTreeMap<ClientId, Member>,
     pub(crate) conversation: ConversationRecord,
+    pub(crate) expiry: ExpiryRecord,
     /// With each other member.
     pub(crate) strands: BTreeMap<ClientId, Strand>,
     /// Own messages that wait, by number.
@@ -76,6 +77,7 @@ impl Room {
             name: String::new(),
             members: BTreeMap::new(),
             conversation: stored.conversation,
+            expiry: stored.expiry,
             strands: BTreeMap::new(),
             waiting: BTreeMap::new(),
             present: BTreeSet::new(),
@@ -155,6 +157,7 @@ impl Room {
             members: self.members.iter().map(member).collect(),
             last_seq: self.conversation.last_seq,
             unread: self.conversation.unread,
+            expiry_s: self.expiry.seconds,
         }
     }
 }

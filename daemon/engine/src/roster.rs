@@ -94,6 +94,10 @@ impl Engine {
             self.meet_device(record, now, rng);
         }
         self.look_around(id, now, rng);
+        if !done.is_empty() {
+            // Some of them may have a time to live.
+            self.find_expiring();
+        }
         for (seq, message) in done {
             let conversation = ConversationId::Room(id);
             self.notify(Event::MessageState { conversation, seq, id: message, state: MessageState::Delivered });
@@ -140,8 +144,8 @@ impl Engine {
         match self.rooms.get_mut(&id) {
             Some(room) => room.take_over(record, own_id).ok(),
             None => {
-                let stored =
-                    StoredRoom { record, conversation: Default::default(), marks: Vec::new(), waiting: Vec::new() };
+                let (conversation, expiry) = Default::default();
+                let stored = StoredRoom { record, conversation, expiry, marks: Vec::new(), waiting: Vec::new() };
                 self.rooms.insert(id, Room::new(stored, own_id).ok()?);
                 Some(Vec::new())
             }
@@ -174,7 +178,7 @@ impl Engine {
         for peer in members.into_keys() {
             if let Some(link) = self.session_with(peer) {
                 self.tell_room(link, id, now, rng);
-                self.meet(id, peer);
+                self.meet(link, id, peer, now, rng);
             }
         }
         for peer in gone.iter().filter(|_| owns) {
@@ -209,7 +213,7 @@ impl Engine {
     }
 
     /// Messages flow between two members as soon as both hold the same roster.
-    fn meet(&mut self, id: RoomId, peer: ClientId) {
+    fn meet(&mut self, link: LinkId, id: RoomId, peer: ClientId, now: Now, rng: Rng<'_>) {
         if !self.rooms.get(&id).is_some_and(|room| self.agrees(room, peer)) {
             return;
         }
@@ -218,6 +222,7 @@ impl Engine {
             strand.outbox.rewind();
         }
         self.fill_window(crate::strand::Lane { conversation: id.into(), peer });
+        self.tell_expiry(link, id.into(), now, rng);
     }
 
     /// The peer says which roster of a room it holds.
@@ -254,7 +259,7 @@ impl Engine {
                 self.tell_room(link, id, now, rng);
             }
         } else if agreed {
-            self.meet(id, peer);
+            self.meet(link, id, peer, now, rng);
         } else if joined && (told.version > 0 || owned) {
             // Who knows nothing of the room takes its first roster from the owner only.
             self.hand_on(link, peer, id, now, rng);

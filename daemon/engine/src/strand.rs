@@ -44,6 +44,7 @@ pub(crate) struct Sent {
     pub(crate) seq: u64,
     pub(crate) id: MessageId,
     pub(crate) hash: [u8; 32],
+    pub(crate) ttl_s: Option<u32>,
 }
 
 /// What is known of the outbox without its bodies.

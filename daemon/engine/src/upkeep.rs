@@ -52,7 +52,9 @@ impl Engine {
         let count = match loaded {
             Loaded::Count(count) => count,
             Loaded::Failed(why) => return self.reply(request, Err(RequestError::Storage(why))),
-            Loaded::Outbox(_) | Loaded::Message(_) => return self.reply(request, Err(RequestError::NotFound)),
+            Loaded::Outbox(_) | Loaded::Message(_) | Loaded::Gone { .. } | Loaded::Expiring(..) => {
+                return self.reply(request, Err(RequestError::NotFound));
+            }
         };
         if counters.read_seq != from {
             // Another request was quicker; count again from where it left.
@@ -148,6 +150,7 @@ impl Engine {
         if result.is_ok() && self.contacts.contains_key(&peer) {
             self.fail_pairings_with(peer, "The contact was removed while the devices paired.", rng);
             self.contacts.remove(&peer);
+            self.forget_expiring(peer.into());
             self.end_conns_with(peer, now, rng);
             self.signal(SignalOut::Watch { add: Vec::new(), remove: vec![peer] });
             self.notify(Event::PeerRemoved(peer));

@@ -4,8 +4,8 @@ use data_encoding::BASE64;
 use kith_crypto::identity::{Card, ClientId, Identity};
 use kith_crypto::wire::{BODY_BYTES_MAX, is_content_type};
 use kith_engine::{
-    ContactRecord, ConversationRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord,
-    StandingRecord, StoredContact,
+    ContactRecord, ConversationRecord, ExpiryRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord,
+    ProfileRecord, StandingRecord, StoredContact,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -216,7 +216,8 @@ fn retention(line: &RetentionLine) -> RetentionChoice {
 }
 
 fn contact_line(stored: &StoredContact) -> ContactLine {
-    let StoredContact { contact, conversation, marks, outbox_count: _, missing, standing } = stored;
+    // After how long messages disappear, the contact tells again.
+    let StoredContact { contact, conversation, expiry: _, marks, outbox_count: _, missing, standing } = stored;
     ContactLine {
         card: Hex(*contact.card.as_bytes()),
         name: contact.name.clone(),
@@ -256,6 +257,7 @@ fn contact(line: ContactLine) -> Option<StoredContact> {
             unread: line.unread,
             sent_number: line.sent_number,
         },
+        expiry: ExpiryRecord::default(),
         marks: line.marks.into_iter().map(Mark::from_object).collect::<Option<_>>()?,
         outbox_count: 0,
         missing: MissingRecord { watching: false, count: line.missing },

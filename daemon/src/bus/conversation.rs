@@ -1,7 +1,9 @@
 //! `org.kith.Messenger1.Conversation1`: the conversation with a contact, or in a room.
 
+use std::sync::Arc;
+
 use kith_dbus::{MessageState, Refusal, Row, SendOptions};
-use kith_engine::{ConversationId, NewMessage, PeerView, Reply, Request, RoomView};
+use kith_engine::{ConversationId, Event, NewMessage, PeerView, Reply, Request, RoomView};
 use serde_bytes::ByteBuf;
 use tokio::sync::watch;
 use zbus::interface;
@@ -21,8 +23,8 @@ pub(super) struct Conversation {
 
 /// Where a conversation's counters are shown.
 pub(super) enum Counters {
-    Peer(watch::Receiver<PeerView>),
-    Room(watch::Receiver<RoomView>),
+    Peer(Arc<watch::Sender<PeerView>>),
+    Room(Arc<watch::Sender<RoomView>>),
 }
 
 impl Conversation {
@@ -32,6 +34,21 @@ impl Conversation {
             Counters::Room(view) => view.borrow().room.into(),
         };
         Self { handle, settling, conversation, view }
+    }
+
+    /// Takes over what was set, as for a contact's name: the announcement must not be older than the change.
+    async fn refresh_expiry(&self) {
+        for event in self.handle.snapshot().await.unwrap_or_default() {
+            match (&self.view, event) {
+                (Counters::Peer(view), Event::Peer(now)) if view.borrow().peer == now.peer => {
+                    view.send_modify(|view| view.expiry_s = now.expiry_s);
+                }
+                (Counters::Room(view), Event::Room(now)) if view.borrow().room == now.room => {
+                    view.send_modify(|view| view.expiry_s = now.expiry_s);
+                }
+                _ => {}
+            }
+        }
     }
 }
 
@@ -65,6 +82,25 @@ impl Conversation {
 
     #[zbus(signal)]
     pub(super) async fn state_changed(emitter: &SignalEmitter<'_>, id: &str, state: MessageState) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    pub(super) async fn disappeared(emitter: &SignalEmitter<'_>, seqs: &[u64]) -> zbus::Result<()>;
+
+    #[zbus(property)]
+    fn expiry_seconds(&self) -> u32 {
+        match &self.view {
+            Counters::Peer(view) => view.borrow().expiry_s,
+            Counters::Room(view) => view.borrow().expiry_s,
+        }
+    }
+
+    #[zbus(property)]
+    async fn set_expiry_seconds(&self, seconds: u32) -> Result<(), Refusal> {
+        let conversation = self.conversation;
+        self.handle.request(Request::SetExpiry { conversation, seconds }).await.map_err(refusal)?;
+        self.refresh_expiry().await;
+        Ok(())
+    }
 
     #[zbus(property)]
     fn last_seq(&self) -> u64 {

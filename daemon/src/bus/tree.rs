@@ -64,7 +64,7 @@ pub(super) struct Tree {
     /// Shared with the object, whose setter of the name writes it, too; so are the contacts.
     manager: Arc<watch::Sender<ManagerView>>,
     peers: BTreeMap<ClientId, Arc<watch::Sender<PeerView>>>,
-    rooms: BTreeMap<RoomId, watch::Sender<RoomView>>,
+    rooms: BTreeMap<RoomId, Arc<watch::Sender<RoomView>>>,
     pairings: BTreeMap<PairingId, watch::Sender<PairingView>>,
     /// The pairings that ended, oldest first.
     ended: VecDeque<PairingId>,
@@ -264,6 +264,11 @@ impl Tree {
                     told(Inbox::available(&emitter, *inbox_seq).await);
                 }
             }
+            Event::Disappeared { conversation, seqs } => {
+                if let Some(emitter) = self.emitter(map::conversation_path(*conversation)) {
+                    told(Conversation::disappeared(&emitter, seqs).await);
+                }
+            }
             Event::Signaling(state) => self.show_manager(|view| view.signaling = map::signaling(*state)).await,
             Event::Notice(notice) => self.show_manager(|view| view.notice = map::notice(notice)).await,
             Event::DisplayName(name) => self.show_manager(|view| view.display_name.clone_from(name)).await,
@@ -308,7 +313,7 @@ impl Tree {
                 let server = self.connection.object_server();
                 let peer = Peer::new(self.handle.clone(), self.settling.clone(), view.clone());
                 told(server.at(&path, peer).await);
-                let counters = Counters::Peer(view.subscribe());
+                let counters = Counters::Peer(view.clone());
                 let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), counters);
                 told(server.at(&path, conversation).await);
                 self.peers.insert(new.peer, view);
@@ -339,11 +344,11 @@ impl Tree {
             }
             None => {
                 let room = new.room;
-                let view = watch::Sender::new(new);
+                let view = Arc::new(watch::Sender::new(new));
                 let server = self.connection.object_server();
                 let object = Room::new(self.handle.clone(), self.settling.clone(), view.subscribe());
                 told(server.at(&path, object).await);
-                let counters = Counters::Room(view.subscribe());
+                let counters = Counters::Room(view.clone());
                 let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), counters);
                 told(server.at(&path, conversation).await);
                 self.rooms.insert(room, view);

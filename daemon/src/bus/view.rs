@@ -95,6 +95,7 @@ pub(super) fn conversation_changes(old: &PeerView, new: &PeerView) -> Changes {
     let mut changes = Changes::new();
     changed(&mut changes, "LastSeq", old.last_seq, new.last_seq);
     changed(&mut changes, "Unread", old.unread, new.unread);
+    changed(&mut changes, "ExpirySeconds", old.expiry_s, new.expiry_s);
     changed(&mut changes, "Missing", old.missing, new.missing);
     changes
 }
@@ -117,6 +118,7 @@ pub(super) fn room_conversation_changes(old: &RoomView, new: &RoomView) -> Chang
     let mut changes = Changes::new();
     changed(&mut changes, "LastSeq", old.last_seq, new.last_seq);
     changed(&mut changes, "Unread", old.unread, new.unread);
+    changed(&mut changes, "ExpirySeconds", old.expiry_s, new.expiry_s);
     changes
 }
 

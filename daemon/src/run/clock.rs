@@ -3,16 +3,12 @@
 use kith_engine::Now;
 use rustix::time::{ClockId, clock_gettime};
 
-/// No device runs this software before it was written: an earlier wall clock has not been set.
-/// Milliseconds of UTC at the start of 2026.
-const UTC_MS_MIN: u64 = 1_767_225_600_000;
-
 /// Reads both clocks.
 pub(super) fn now() -> Now {
     let boot = clock_gettime(ClockId::Boottime);
     let utc = clock_gettime(ClockId::Realtime);
     let utc_ms = millis(utc.tv_sec, utc.tv_nsec);
-    Now { boot_ms: millis(boot.tv_sec, boot.tv_nsec), utc_ms, clock_trusted: utc_ms >= UTC_MS_MIN }
+    Now { boot_ms: millis(boot.tv_sec, boot.tv_nsec), utc_ms, clock_trusted: utc_ms >= Now::UTC_MS_MIN }
 }
 
 fn millis(seconds: i64, nanoseconds: i64) -> u64 {

@@ -24,6 +24,7 @@ pub(super) fn tell(event: &Event) {
         | Event::Pairing(_)
         | Event::MessageState { .. }
         | Event::Received { .. }
+        | Event::Disappeared { .. }
         | Event::DisplayName(_) => {}
     }
 }

@@ -13,6 +13,7 @@ use super::{
     changes::{Changes, Touched, Witness},
     custody::Custody,
     fault::Fault,
+    repeats,
     retention::RetentionChoice,
     rows::{Rows, Walk},
     table::{
@@ -21,8 +22,8 @@ use super::{
     },
     tally::{self, Tally},
     value::{
-        self, CursorRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Sealer, SealsRow,
-        Stored,
+        self, CursorRow, ExpiringRow, GoneRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow,
+        Sealer, SealsRow, Stored,
     },
 };
 
@@ -133,6 +134,12 @@ impl<'a> Batch<'a> {
                 let number = self.number((*peer).into())?;
                 self.put(&table::beside_key(number), standing)
             }
+            Op::PutExpiry(conversation, expiry) => {
+                let number = self.number(*conversation)?;
+                self.put(&table::expiry_key(number), expiry)
+            }
+            Op::StartExpiry { conversation, seq, utc_ms } => self.start_expiry(*conversation, *seq, *utc_ms),
+            Op::Expire { conversation, seq } => self.expire(*conversation, *seq),
             Op::RemoveContact(peer) => self.remove_conversation((*peer).into(), peer.as_bytes()),
             Op::PutRoom(room) => self.put_room(room),
             Op::RemoveRoom(room) => self.remove_conversation((*room).into(), &room.0),
@@ -239,11 +246,7 @@ impl<'a> Batch<'a> {
             return Ok(claimed);
         }
         match self.number_if_known(conversation)? {
-            Some(number) => {
-                let tag = self.tag(Table::Ids, &table::id_secret(id, writer));
-                let row_key = table::tag_key(number, tag);
-                Ok(self.tx.get::<IdRow>(self.keys(), &row_key)?.is_some())
-            }
+            Some(number) => Ok(self.tx.named(self.keys(), number, id, writer)?.is_some()),
             None => Ok(false),
         }
     }
@@ -318,7 +321,52 @@ impl<'a> Batch<'a> {
         let number = self.number(conversation)?;
         self.put(&table::place_key(number, message.seq), message)?;
         let tag = self.tag(Table::Ids, &table::id_secret(&message.id, writer_of(message)));
-        self.put(&table::tag_key(number, tag), &IdRow(message.seq))
+        self.put(&table::tag_key(number, tag), &IdRow(message.seq))?;
+        self.will_expire(number, message)
+    }
+
+    /// Writes down when a message disappears, if it does and is where it was to go.
+    fn will_expire(&mut self, number: u32, message: &MessageRecord) -> Result<(), Fault> {
+        match message.ttl_s.filter(|_| message.state == MessageState::Delivered) {
+            Some(ttl_s) => {
+                let incoming = message.direction.is_incoming();
+                let row = ExpiringRow { since_utc_ms: message.done_utc_ms, ttl_s, incoming };
+                self.put(&table::place_key(number, message.seq), &row)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn start_expiry(&mut self, conversation: ConversationId, seq: u64, utc_ms: u64) -> Result<(), Fault> {
+        let Some(number) = self.number_if_known(conversation)? else { return Ok(()) };
+        let row_key = table::place_key(number, seq);
+        match self.tx.get::<ExpiringRow>(self.keys(), &row_key)? {
+            Some(row) => self.put(&row_key, &ExpiringRow { since_utc_ms: utc_ms, ..row }),
+            // It was trimmed meanwhile.
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a message with all that says what was in it. Doing it twice is fine.
+    fn expire(&mut self, conversation: ConversationId, seq: u64) -> Result<(), Fault> {
+        let Some(number) = self.number_if_known(conversation)? else { return Ok(()) };
+        let row_key = table::place_key(number, seq);
+        let message: Option<MessageRecord> = match self.tx.get(self.keys(), &row_key) {
+            // What is damaged goes, too: what points to it is found by `check`.
+            Err(fault) if !fault.is_of_database() => None,
+            message => message?,
+        };
+        self.remove(Table::Expiring, &row_key)?;
+        self.remove(Table::Messages, &row_key)?;
+        let Some(message) = message else { return Ok(()) };
+        let tag = self.tag(Table::Ids, &table::id_secret(&message.id, writer_of(&message)));
+        let gone = GoneRow { number: message.number, incarnation: message.incarnation };
+        let incoming = message.direction.is_incoming();
+        if incoming && repeats::may_come(&repeats::marks(self.tx, self.keys(), number)?, gone) {
+            self.put(&table::tag_key(number, tag), &gone)
+        } else {
+            self.remove(Table::Ids, &table::tag_key(number, tag))
+        }
     }
 
     fn outbox_key(&mut self, conversation: ConversationId, peer: &ClientId, place: u64) -> Result<Vec<u8>, Fault> {
@@ -366,7 +414,8 @@ impl<'a> Batch<'a> {
         }
         message.state = MessageState::Delivered;
         message.done_utc_ms = utc_ms;
-        self.put(&table::place_key(number, message.seq), &message)
+        self.put(&table::place_key(number, message.seq), &message)?;
+        self.will_expire(number, &message)
     }
 
     fn put_cursor(&mut self, consumer: &str, inbox_seq: u64) -> Result<(), Fault> {
@@ -442,6 +491,9 @@ pub(super) fn grows(op: &Op) -> bool {
         | Op::PutMarks { .. }
         | Op::PutMissing(..)
         | Op::PutStanding(..)
+        | Op::PutExpiry(..)
+        | Op::StartExpiry { .. }
+        | Op::Expire { .. }
         | Op::RemoveContact(_)
         | Op::RemoveRoom(_)
         | Op::DropMember { .. }

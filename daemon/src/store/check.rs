@@ -2,8 +2,8 @@
 
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
-    ContactRecord, ConversationRecord, Direction, MessageRecord, MissingRecord, ProfileRecord, RoomRecord,
-    StandingRecord,
+    ContactRecord, ConversationRecord, Direction, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord,
+    RoomRecord, StandingRecord,
 };
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 
@@ -12,11 +12,11 @@ use super::{
     fault::Fault,
     reader::{ReadError, Reader},
     retention::RetentionChoice,
-    rows::{Rows, Walk},
+    rows::{Named, Rows, Walk},
     table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, SEALS_KEY, Table},
     value::{
-        self, CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, SealsRow,
-        Stored,
+        self, CursorRow, ExpiringRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
+        PeerRow, SealsRow, Stored,
     },
 };
 use crate::task::Cancelled;
@@ -177,6 +177,9 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Conversations if row_key == table::history_key(conversation(table, row_key)?) => {
             opens::<HistoryRow>(keys, row_key, sealed)
         }
+        Table::Conversations if row_key == table::expiry_key(conversation(table, row_key)?) => {
+            opens::<ExpiryRecord>(keys, row_key, sealed)
+        }
         Table::Conversations => opens::<ConversationRecord>(keys, row_key, sealed),
         // Marks lie at the conversation's number, what is missing behind it.
         Table::Marks if row_key == table::beside_key(conversation(table, row_key)?) => {
@@ -192,13 +195,22 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
             same(table, message.seq == seq && indexed.0 == seq)
         }
         Table::Ids => {
-            let IdRow(seq) = value::open(keys, row_key, sealed)?;
             let number = conversation(table, row_key)?;
+            let seq = match Named::open(keys, row_key, sealed)? {
+                Named::At(seq) => seq,
+                Named::Gone(_) => return Ok(()),
+            };
             let message = tx.message_at(keys, number, seq)?;
             let secret = table::id_secret(&message.id, writer_of(&message));
             same(table, table::tag_key(number, keys.of(table).row_tag(&secret)) == row_key)
         }
         Table::Keys => opens::<KeyRow>(keys, row_key, sealed),
+        Table::Expiring => {
+            let ExpiringRow { ttl_s, .. } = value::open(keys, row_key, sealed)?;
+            let (number, seq) = place(table, row_key)?;
+            let message = tx.message_at(keys, number, seq)?;
+            same(table, message.ttl_s == Some(ttl_s))
+        }
         Table::Outbox => {
             let OutboxRow(seq) = value::open(keys, row_key, sealed)?;
             let (conversation, number) = place(table, row_key)?;
@@ -226,9 +238,7 @@ fn conversation(table: Table, row_key: &[u8]) -> Result<u32, Fault> {
 
 /// A row key that begins with a conversation's number and a place in it.
 fn place(table: Table, row_key: &[u8]) -> Result<(u32, u64), Fault> {
-    let number = conversation(table, row_key)?;
-    let place = row_key.get(4..12).and_then(|rest| rest.try_into().ok()).ok_or(Fault::Shape(table))?;
-    Ok((number, u64::from_be_bytes(place)))
+    table::place_of(row_key).ok_or(Fault::Shape(table))
 }
 
 /// One sentence: what is wrong, whom it affects, what to do. Client ids, no names: it is shown to
@@ -267,6 +277,7 @@ fn remedy(table: Table) -> &'static str {
         Table::Messages => "it cannot be read any more, all others can; restore a copy to have it back",
         Table::Ids | Table::Keys => "nothing has to be done, unless there are many: then restore the store from a copy",
         Table::Outbox => "send the message again",
+        Table::Expiring => "the message stays; remove the contact or leave the room to have it gone",
         Table::Inbox => "look for the message in its conversation's history",
         Table::Cursors => "let the consumer begin anew under another name",
     }

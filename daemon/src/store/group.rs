@@ -60,6 +60,8 @@ impl GroupCommit {
         if batch.iter().flat_map(|commit| &commit.ops).any(|op| matches!(op, Op::RemoveContact(_))) {
             self.stale.expect_many();
         }
+        let gone = batch.iter().flat_map(|commit| &commit.ops).filter(|op| matches!(op, Op::Expire { .. })).count();
+        self.stale.expect(gone as u64);
         // Each turn bars one more commit, so there are at most as many turns as commits.
         loop {
             if let Err(error) = self.can_write() {

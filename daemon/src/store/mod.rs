@@ -51,6 +51,7 @@ mod orders;
 mod place;
 mod reader;
 mod rebuild;
+mod repeats;
 #[doc(hidden)] // for the fuzz targets; it is no API
 pub mod reread;
 mod retention;
@@ -76,8 +77,9 @@ pub use draft::{CompleteDraft, Draft, DraftError, DraftHead, DraftSecret};
 pub use folder::{Folder, FolderError};
 pub use keyholder::{BackupAccess, ChangeError, Keyholder};
 pub use reader::{PAGE_BYTES_MAX, PAGE_ROWS_MAX, ReadError, Reader};
+pub use repeats::KEPT_MESSAGES;
 pub use retention::{Retention, RetentionChoice};
 pub use setup::{CreateError, Found, LockedStore, OpenError, PlainStore, Store, UnlockError, create, open};
-pub use trim::{KEPT_MESSAGES, TrimError, Trimmed, Trimmer};
+pub use trim::{TrimError, Trimmed, Trimmer};
 pub use wipe::wipe;
 pub use writer::{Completion, SubmitError, Writer};

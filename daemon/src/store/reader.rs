@@ -1,9 +1,11 @@
 //! The read side: pages from snapshots, while the writer goes on.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kith_crypto::identity::ClientId;
-use kith_engine::{ConversationId, Direction, Load, Loaded, MessageRecord, RequestError, RoomRecord};
+use kith_engine::{
+    ContactRecord, ConversationId, Direction, Expiring, Load, Loaded, MessageRecord, RequestError, RoomRecord,
+};
 use redb::ReadTransaction;
 use zeroize::Zeroizing;
 
@@ -12,9 +14,9 @@ use super::{
     disk::Door,
     fault::Fault,
     retention::RetentionChoice,
-    rows::{Rows, Walk},
+    rows::{Named, Rows, Walk},
     table::{self, Keys, RETENTION_KEY, Table},
-    value::{self, CursorRow, InboxRow, OutboxRow},
+    value::{self, CursorRow, ExpiringRow, InboxRow, OutboxRow},
 };
 use crate::handle::{CallError, Read, Row};
 
@@ -94,8 +96,13 @@ impl Reader {
             }
             Load::Message { conversation, peer, id } => {
                 let number = number(tx, keys, conversation)?;
-                tx.message_by_id(keys, number, &id, writer_in(conversation, &peer)).map(Loaded::Message)
+                match tx.named(keys, number, &id, writer_in(conversation, &peer))? {
+                    None => Ok(Loaded::Message(None)),
+                    Some(Named::At(seq)) => tx.message_at(keys, number, seq).map(Some).map(Loaded::Message),
+                    Some(Named::Gone(gone)) => Ok(Loaded::Gone { number: gone.number }),
+                }
             }
+            Load::Expiring { count_max } => expiring(tx, keys, count_max),
         });
         loaded.unwrap_or_else(|error| Loaded::Failed(error.to_string()))
     }
@@ -254,6 +261,50 @@ fn count_received(
         })?;
     }
     Ok(count)
+}
+
+/// Walks all that is to disappear: a few bytes for each. What is damaged stays, and `check` reports it.
+fn expiring(tx: &ReadTransaction, keys: &Keys, count_max: usize) -> Result<Loaded, Fault> {
+    let (mut soonest, mut others) = (BTreeMap::new(), false);
+    tx.with_table(Table::Expiring, |rows| {
+        rows.walk(&[], &[u8::MAX; 12], &mut |row_key, sealed| {
+            let row: ExpiringRow = match value::open(keys, row_key, sealed) {
+                Ok(row) => row,
+                Err(fault) if !fault.is_of_database() => return Ok(Walk::On),
+                Err(fault) => return Err(fault),
+            };
+            let due_utc_ms = row.since_utc_ms.saturating_add(u64::from(row.ttl_s) * 1_000);
+            soonest.insert((due_utc_ms, row_key.to_vec()), row);
+            if soonest.len() > count_max {
+                soonest.pop_last();
+                others = true;
+            }
+            Ok(Walk::On)
+        })
+    })?;
+    let mut conversations = BTreeMap::new();
+    let mut found = Vec::new();
+    for ((_, row_key), row) in soonest {
+        let (number, seq) = table::place_of(&row_key).ok_or(Fault::Shape(Table::Expiring))?;
+        let conversation = match conversations.get(&number) {
+            Some(known) => *known,
+            None => *conversations.entry(number).or_insert(numbered(tx, keys, number)?),
+        };
+        if let Some(conversation) = conversation {
+            let ExpiringRow { since_utc_ms, ttl_s, incoming } = row;
+            found.push(Expiring { conversation, seq, incoming, ttl_s, since_utc_ms });
+        }
+    }
+    Ok(Loaded::Expiring(found, others))
+}
+
+/// The conversation that has a number.
+fn numbered(tx: &ReadTransaction, keys: &Keys, number: u32) -> Result<Option<ConversationId>, Fault> {
+    let row_key = table::conversation_key(number);
+    if let Some(contact) = tx.get::<ContactRecord>(keys, &row_key)? {
+        return Ok(Some(contact.client_id().into()));
+    }
+    Ok(tx.get::<RoomRecord>(keys, &row_key)?.map(|room| room.room.into()))
 }
 
 /// Skips what belonged to contacts that have been removed: their places point to nothing.

@@ -2,15 +2,17 @@
 
 use kith_crypto::identity::Identity;
 use kith_crypto::wire::tlv;
-use kith_engine::{ContactRecord, ConversationRecord, MessageRecord, MissingRecord, ProfileRecord, StandingRecord};
+use kith_engine::{
+    ContactRecord, ConversationRecord, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord, StandingRecord,
+};
 use zeroize::Zeroizing;
 
 use super::{
     header::Found,
     retention::RetentionChoice,
     value::{
-        CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PAYLOAD_BYTES_MAX,
-        PeerRow, SealsRow, Stored,
+        CursorRow, ExpiringRow, GoneRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
+        PAYLOAD_BYTES_MAX, PeerRow, SealsRow, Stored,
     },
 };
 
@@ -54,6 +56,9 @@ fn of_kind(kind: u8) -> Option<Reread> {
         with::<MissingRecord>(),
         with::<RetentionChoice>(),
         with::<HistoryRow>(),
+        with::<ExpiryRecord>(),
+        with::<ExpiringRow>(),
+        with::<GoneRow>(),
         with::<MessageRecord>(),
         with::<IdRow>(),
         with::<KeyRow>(),

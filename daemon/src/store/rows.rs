@@ -5,7 +5,7 @@ use redb::{ReadTransaction, ReadableTable, WriteTransaction};
 use super::{
     fault::Fault,
     table::{self, Keys, Table},
-    value::{self, IdRow, PeerRow, Stored},
+    value::{self, GoneRow, IdRow, PeerRow, Stored},
 };
 use kith_crypto::identity::ClientId;
 use kith_engine::{ConversationId, MessageId, MessageRecord};
@@ -36,24 +36,48 @@ pub(super) trait Rows {
         Ok(self.get::<PeerRow>(keys, &tag)?.map(|row| row.0))
     }
 
-    /// The message with an id in a conversation; in a room, that of this writer.
-    fn message_by_id(
+    /// What is known of an id in a conversation; in a room, of one that this writer has given.
+    fn named(
         &self,
         keys: &Keys,
         number: u32,
         id: &MessageId,
         writer: Option<&ClientId>,
-    ) -> Result<Option<MessageRecord>, Fault> {
+    ) -> Result<Option<Named>, Fault> {
         let tag = keys.of(Table::Ids).row_tag(&table::id_secret(id, writer));
-        match self.get::<IdRow>(keys, &table::tag_key(number, tag))? {
-            Some(IdRow(seq)) => self.message_at(keys, number, seq).map(Some),
-            None => Ok(None),
-        }
+        let row_key = table::tag_key(number, tag);
+        self.with_table(Table::Ids, |ids| {
+            let mut named = None;
+            ids.row(&row_key, &mut |sealed| {
+                named = Some(Named::open(keys, &row_key, sealed)?);
+                Ok(())
+            })?;
+            Ok(named)
+        })
     }
 
     /// The message at a place that another row points to.
     fn message_at(&self, keys: &Keys, number: u32, seq: u64) -> Result<MessageRecord, Fault> {
         self.get(keys, &table::place_key(number, seq))?.ok_or(Fault::Missing(Table::Messages))
+    }
+}
+
+/// What an id stands for.
+pub(super) enum Named {
+    /// The message at this place.
+    At(u64),
+    /// One that has disappeared.
+    Gone(GoneRow),
+}
+
+impl Named {
+    /// Reads a row of [`Table::Ids`].
+    pub(super) fn open(keys: &Keys, row_key: &[u8], sealed: &[u8]) -> Result<Self, Fault> {
+        match value::open(keys, row_key, sealed) {
+            Ok(IdRow(seq)) => Ok(Self::At(seq)),
+            Err(Fault::Shape(_)) => value::open(keys, row_key, sealed).map(Self::Gone),
+            Err(fault) => Err(fault),
+        }
     }
 }
 

@@ -4,18 +4,22 @@
 //! messages have gone as make it worth its while, and after a contact has gone with all it had: what
 //! points to nothing is at most a quarter of what there is.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use kith_engine::Mark;
 use redb::{ReadableTableMetadata as _, WriteTransaction};
 
 use super::{
     batch::Batch,
     fault::Fault,
-    rows::{Rows, Walk},
+    repeats,
+    rows::{Named, Rows, Walk},
     table::{self, Keys, Table},
     trim::STEP_MESSAGES,
     value::{self, CursorRow, InboxRow, KeyRow},
 };
 
-/// Rows that one step looks at in the inbox, and among the keys.
+/// Rows that one step looks at in the inbox, among the keys and among the ids.
 const STEP_ROWS: usize = 4 * STEP_MESSAGES;
 
 /// A round looks at so many rows for each message that has gone.
@@ -36,12 +40,28 @@ pub(super) struct Stale {
 struct Round {
     inbox_after: Option<Vec<u8>>,
     keys_after: Option<Vec<u8>>,
+    ids_after: Option<Vec<u8>>,
+}
+
+impl Round {
+    fn begin() -> Self {
+        Self { inbox_after: Some(Vec::new()), keys_after: Some(Vec::new()), ids_after: Some(Vec::new()) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.inbox_after.is_none() && self.keys_after.is_none() && self.ids_after.is_none()
+    }
 }
 
 impl Stale {
     /// All messages of a conversation have gone at once.
     pub(super) fn expect_many(&mut self) {
         self.gone = u64::MAX;
+    }
+
+    /// So many messages have gone by themselves.
+    pub(super) fn expect(&mut self, gone: u64) {
+        self.gone = self.gone.saturating_add(gone);
     }
 
     /// Whether a round is under way.
@@ -57,12 +77,13 @@ impl Stale {
         let is_last = gone < STEP_MESSAGES as u64;
         if self.round.is_none() && is_last && self.is_due(tx)? {
             self.gone = 0;
-            self.round = Some(Round { inbox_after: Some(Vec::new()), keys_after: Some(Vec::new()) });
+            self.round = Some(Round::begin());
         }
         let Some(round) = &mut self.round else { return Ok(0) };
         let unacknowledged = sweep_inbox(tx, rows, &mut round.inbox_after)?;
         sweep_keys(tx, rows, &mut round.keys_after)?;
-        if round.inbox_after.is_none() && round.keys_after.is_none() {
+        sweep_ids(tx, rows, &mut round.ids_after)?;
+        if round.is_over() {
             self.round = None;
         }
         Ok(unacknowledged)
@@ -120,6 +141,20 @@ fn sweep_keys(tx: &WriteTransaction, rows: &mut Batch<'_>, after: &mut Option<Ve
         Ok(!exists(tx, Table::Ids, &table::tag_key(number, tag))?)
     })?;
     gone.iter().try_for_each(|row_key| rows.remove(Table::Keys, row_key))
+}
+
+/// Removes the ids of messages that have disappeared and do not come again.
+fn sweep_ids(tx: &WriteTransaction, rows: &mut Batch<'_>, after: &mut Option<Vec<u8>>) -> Result<(), Fault> {
+    let mut marks: BTreeMap<u32, Vec<Mark>> = BTreeMap::new();
+    let gone = sweep(tx, Table::Ids, after, |row_key, sealed| {
+        let Named::Gone(gone) = Named::open(rows.keys(), row_key, sealed)? else { return Ok(false) };
+        let number = row_key.first_chunk().map_or(0, |number| u32::from_be_bytes(*number));
+        if let Entry::Vacant(unknown) = marks.entry(number) {
+            unknown.insert(repeats::marks(tx, rows.keys(), number)?);
+        }
+        Ok(!repeats::may_come(&marks[&number], gone))
+    })?;
+    gone.iter().try_for_each(|row_key| rows.remove(Table::Ids, row_key))
 }
 
 /// The next rows of a table that point to nothing. What is damaged stays.

@@ -65,6 +65,7 @@ pub(super) fn load_contact(
     let marks: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
     let missing = tx.get(keys, &table::beside_key(number))?;
     let standing = tx.get(keys, &table::beside_key(number))?;
+    let expiry = tx.get(keys, &table::expiry_key(number))?;
     let mut outbox_count = 0;
     tx.with_table(Table::Outbox, |rows| {
         rows.walk(&table::place_key(number, 0), &table::place_key(number, u64::MAX), &mut |_, _| {
@@ -75,6 +76,7 @@ pub(super) fn load_contact(
     Ok(StoredContact {
         contact,
         conversation: conversation.unwrap_or_default(),
+        expiry: expiry.unwrap_or_default(),
         marks: marks.map_or_else(Vec::new, |row| row.0),
         outbox_count,
         missing: missing.unwrap_or_default(),
@@ -116,6 +118,7 @@ fn load_room(tx: &impl Rows, keys: &Keys, number: u32, record: RoomRecord) -> Re
     Ok(StoredRoom {
         record,
         conversation: conversation.unwrap_or_default(),
+        expiry: tx.get(keys, &table::expiry_key(number))?.unwrap_or_default(),
         marks,
         waiting: waiting.into_values().collect(),
     })

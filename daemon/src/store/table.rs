@@ -43,10 +43,11 @@ pub(super) enum Table {
     Inbox,
     Cursors,
     Rooms,
+    Expiring,
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Own,
         Self::Peers,
         Self::Contacts,
@@ -59,10 +60,11 @@ impl Table {
         Self::Inbox,
         Self::Cursors,
         Self::Rooms,
+        Self::Expiring,
     ];
 
     /// Those whose row keys begin with a conversation's number.
-    pub(super) const OF_CONVERSATION: [Self; 8] = [
+    pub(super) const OF_CONVERSATION: [Self; 9] = [
         Self::Contacts,
         Self::Rooms,
         Self::Conversations,
@@ -71,6 +73,7 @@ impl Table {
         Self::Ids,
         Self::Keys,
         Self::Outbox,
+        Self::Expiring,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -87,6 +90,7 @@ impl Table {
             Self::Inbox => "inbox",
             Self::Cursors => "cursors",
             Self::Rooms => "rooms",
+            Self::Expiring => "expiring",
         }
     }
 
@@ -106,6 +110,7 @@ impl Table {
             Self::Ids => "finding one message by its id",
             Self::Keys => "one idempotency key",
             Self::Outbox => "one message that waits to be sent",
+            Self::Expiring => "when one message disappears",
             Self::Inbox => "one place in the inbox",
             Self::Cursors => "one consumer's place in the inbox",
         }
@@ -164,6 +169,13 @@ pub(super) fn history_key(number: u32) -> [u8; 5] {
     key
 }
 
+/// After how long a conversation's messages disappear, beside its counters.
+pub(super) fn expiry_key(number: u32) -> [u8; 5] {
+    let mut key = [2; 5];
+    key[..4].copy_from_slice(&conversation_key(number));
+    key
+}
+
 /// The next possible row key: nothing sorts between the two.
 pub(super) fn next_key(row_key: &[u8]) -> Vec<u8> {
     [row_key, &[0]].concat()
@@ -175,6 +187,12 @@ pub(super) fn place_key(number: u32, place: u64) -> [u8; 12] {
     key[..4].copy_from_slice(&number.to_be_bytes());
     key[4..].copy_from_slice(&place.to_be_bytes());
     key
+}
+
+/// The conversation's number and the place that a row key begins with.
+pub(super) fn place_of(row_key: &[u8]) -> Option<(u32, u64)> {
+    let (number, rest) = row_key.split_first_chunk()?;
+    Some((u32::from_be_bytes(*number), u64::from_be_bytes(*rest.first_chunk()?)))
 }
 
 /// What belongs to one member of a room, behind the room's marks.

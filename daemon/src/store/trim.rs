@@ -8,7 +8,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use kith_engine::{CommitError, Mark, MessageRecord, MessageState, Op};
+use kith_engine::{CommitError, Mark, MessageRecord, MessageState, Now, Op};
 use redb::WriteTransaction;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -16,25 +16,17 @@ use super::{
     batch::{Batch, writer_of},
     fault::Fault,
     orders::Order,
+    repeats,
     retention::{Retention, RetentionChoice},
     rows::{Rows, Walk},
     stale::Stale,
     table::{self, Keys, Table},
     tally,
-    value::{self, HistoryRow, MarksRow},
+    value::{self, GoneRow, HistoryRow},
 };
 
 /// Messages that one step takes away: a few milliseconds between two commits.
 pub(super) const STEP_MESSAGES: usize = 64;
-
-/// Messages that stay of each count of a peer's, the newest ones. It has at most 64 on their way, and may not
-/// have been able to write down that others were acknowledged; several times that, to be sure. A message
-/// that it repeats and that nobody remembers would end its session, each time anew.
-pub const KEPT_MESSAGES: u64 = 256;
-
-/// Earlier times come from a clock that had not been set: the age is unknown then. Milliseconds of
-/// UTC at the start of 2026.
-const UTC_MS_MIN: u64 = 1_767_225_600_000;
 
 /// What one step has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +105,7 @@ impl Trimmer {
 
 /// Whether a bound may have been passed by it, or rows point to nothing after it.
 pub(super) fn is_news(op: &Op) -> bool {
-    matches!(op, Op::PutMessage(..) | Op::Delivered { .. } | Op::RemoveContact(_))
+    matches!(op, Op::PutMessage(..) | Op::Delivered { .. } | Op::Expire { .. } | Op::RemoveContact(_))
 }
 
 /// A conversation with what is known of it before it is trimmed.
@@ -189,24 +181,9 @@ fn conversations(tx: &WriteTransaction, keys: &Keys) -> Result<Vec<Conversation>
     }
     let conversation = |number| {
         let history = tally::history(tx, keys, number)?;
-        Ok(Conversation { number, marks: marks(tx, keys, number)?, history })
+        Ok(Conversation { number, marks: repeats::marks(tx, keys, number)?, history })
     };
     numbers.into_iter().map(conversation).collect()
-}
-
-/// The marks of whoever writes in a conversation: a contact, or the other members of a room.
-fn marks(tx: &WriteTransaction, keys: &Keys, number: u32) -> Result<Vec<Mark>, Fault> {
-    let own: Option<MarksRow> = tx.get(keys, &table::conversation_key(number))?;
-    let mut marks = own.map_or_else(Vec::new, |row| row.0);
-    tx.with_table(Table::Marks, |rows| {
-        let (first, last) = (table::member_key(number, [0; 16]), table::member_key(number, [u8::MAX; 16]));
-        rows.walk(&first, &last, &mut |row_key, sealed| {
-            let MarksRow(of_member) = value::open(keys, row_key, sealed)?;
-            marks.extend(of_member);
-            Ok(Walk::On)
-        })
-    })?;
-    Ok(marks)
 }
 
 /// One step while it is made.
@@ -249,6 +226,7 @@ impl Trimming<'_, '_> {
             let tag = self.rows.keys().of(Table::Ids).row_tag(&found_by);
             self.rows.remove(Table::Messages, &table::place_key(number, seq))?;
             self.rows.remove(Table::Ids, &table::tag_key(number, tag))?;
+            self.rows.remove(Table::Expiring, &table::place_key(number, seq))?;
             let HistoryRow { messages, bytes: all } = conversation.history;
             conversation.history =
                 HistoryRow { messages: messages.saturating_sub(1), bytes: all.saturating_sub(bytes) };
@@ -278,12 +256,12 @@ impl Trimming<'_, '_> {
                 }
                 let found_by = table::id_secret(&message.id, writer_of(&message));
                 let place = Due { seq: message.seq, found_by, bytes: sealed.len() as u64 };
-                if excess.is_some() || (UTC_MS_MIN..done_before_ms).contains(&message.done_utc_ms) {
+                if excess.is_some() || (Now::UTC_MS_MIN..done_before_ms).contains(&message.done_utc_ms) {
                     // Whatever came before something that is too old is too old.
                     due.append(&mut of_unknown_age);
                     excess = excess.without(place.bytes);
                     due.push(place);
-                } else if message.done_utc_ms < UTC_MS_MIN {
+                } else if message.done_utc_ms < Now::UTC_MS_MIN {
                     of_unknown_age.push(place);
                 } else {
                     let next = next_utc_ms.get_or_insert(message.done_utc_ms);
@@ -301,12 +279,7 @@ impl Trimming<'_, '_> {
 impl Conversation {
     /// Whether its sender may send it again.
     fn may_be_repeated(&self, message: &MessageRecord) -> bool {
-        let counts = |mark: &&Mark| mark.incarnation == message.incarnation;
-        message.direction.is_incoming()
-            && self
-                .marks
-                .iter()
-                .find(counts)
-                .is_some_and(|mark| message.number.saturating_add(KEPT_MESSAGES) > mark.number)
+        let MessageRecord { number, incarnation, .. } = *message;
+        message.direction.is_incoming() && repeats::may_come(&self.marks, GoneRow { number, incarnation })
     }
 }

@@ -7,8 +7,8 @@ use kith_crypto::{
     wire::tlv,
 };
 use kith_engine::{
-    ContactRecord, ConversationRecord, Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, RoomRecord,
-    StandingRecord,
+    ContactRecord, ConversationRecord, ExpiryRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord,
+    ProfileRecord, RoomRecord, StandingRecord,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -73,6 +73,23 @@ pub(super) struct HistoryRow {
 #[derive(Serialize, Deserialize)]
 pub(super) struct IdRow(pub(super) u64);
 
+/// In the place of an [`IdRow`]: a received message that has disappeared, and that its sender may send again.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct GoneRow {
+    /// In its sender's count.
+    pub(super) number: u64,
+    pub(super) incarnation: Incarnation,
+}
+
+/// A message that is to disappear.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct ExpiringRow {
+    /// From when its time counts, milliseconds of UTC; a time before there was this software: not yet.
+    pub(super) since_utc_ms: u64,
+    pub(super) ttl_s: u32,
+    pub(super) incoming: bool,
+}
+
 /// The message that an idempotency key stands for.
 #[derive(Serialize, Deserialize)]
 pub(super) struct KeyRow(pub(super) MessageId);
@@ -132,12 +149,15 @@ stored! {
     MarksRow: Marks, 0x23, read;
     MissingRecord: Marks, 0x24;
     HistoryRow: Conversations, 0x26;
+    ExpiryRecord: Conversations, 0x28;
     MessageRecord: Messages, 0x30, read;
     IdRow: Ids, 0x31, read;
     KeyRow: Keys, 0x32, read;
     OutboxRow: Outbox, 0x33, read;
     InboxRow: Inbox, 0x34, read;
     CursorRow: Cursors, 0x35, read;
+    ExpiringRow: Expiring, 0x36;
+    GoneRow: Ids, 0x37;
 }
 
 impl Stored for Identity {

@@ -46,7 +46,9 @@ pub(super) fn to_sealable(table: Table, row_key: &[u8], value: &[u8]) -> Result<
         Table::Contacts if row_key.len() == 4 => convert::<ContactRecord>(value),
         Table::Conversations if row_key.len() == 4 => convert::<ConversationRecord>(value),
         Table::Marks if row_key.len() == 4 => convert::<MarksRow>(value),
-        Table::Contacts | Table::Conversations | Table::Marks | Table::Rooms => Err(Fault::Shape(table)),
+        Table::Contacts | Table::Conversations | Table::Marks | Table::Rooms | Table::Expiring => {
+            Err(Fault::Shape(table))
+        }
         Table::Messages => convert::<MessageRecord>(value),
         Table::Ids => convert::<IdRow>(value),
         Table::Keys => convert::<KeyRow>(value),

@@ -18,6 +18,7 @@ mod ready;
 mod refused;
 mod rooms;
 mod talk;
+mod words;
 
 use kith_dbus::Direction;
 use kith_system_tests::{Conversation, Device, Logging, Server};

@@ -127,6 +127,27 @@ pub(super) async fn history(
     rows.iter().try_for_each(|row| console.line(&message::line(row, &target.writer(row))))
 }
 
+pub(super) async fn expiry(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wanted: &str,
+    seconds: Option<u32>,
+) -> Result<(), CommandError> {
+    let connection = bus::connect(arguments).await?;
+    let target = bus::find_target(&connection, wanted).await?;
+    let conversation = proxy(&connection, &target).await?;
+    if let Some(seconds) = seconds {
+        conversation.set_expiry_seconds(seconds).await?;
+    }
+    let seconds = conversation.expiry_seconds().await?;
+    let (kind, named) = target.named();
+    let line = match seconds {
+        0 => "Messages stay.".to_owned(),
+        seconds => format!("New messages disappear {seconds} s after they were received or delivered."),
+    };
+    console.result(arguments.json, &json!({ kind: named, "expiry_s": seconds }), &line)
+}
+
 /// Rows after a sequence number, at most `count`, in as many calls as the daemon needs.
 async fn page(conversation: &Conversation1Proxy<'_>, mut after: u64, count: usize) -> Result<Vec<Row>, CommandError> {
     let mut rows: Vec<Row> = Vec::new();

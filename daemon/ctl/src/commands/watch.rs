@@ -154,6 +154,7 @@ impl Watch<'_, '_> {
                 let (id, state) = body.deserialize()?;
                 self.message_state(&path.to_owned().into(), id, state)
             }
+            (CONVERSATION_INTERFACE, "Disappeared") => self.disappeared(&path.to_owned().into(), &body.deserialize()?),
             (PEER_INTERFACE, "Trouble") => self.trouble(&path.to_owned().into(), body.deserialize()?),
             (MANAGER_INTERFACE, "Intruder") => {
                 self.event(&json!({ "event": "intruder" }), "WARNING: another device tried to use this identity.")
@@ -289,6 +290,12 @@ impl Watch<'_, '_> {
         let (peer, room) = (client_id_of(path), room_id_of(path));
         let value = json!({ "event": "state", "peer": peer, "room": room, "id": id, "state": state.word() });
         self.event(&value, &line)
+    }
+
+    fn disappeared(&mut self, path: &OwnedObjectPath, seqs: &Vec<u64>) -> Result<(), CommandError> {
+        let line = format!("With {}: {} messages have disappeared.", self.name(path), seqs.len());
+        let (peer, room) = (client_id_of(path), room_id_of(path));
+        self.event(&json!({ "event": "disappeared", "peer": peer, "room": room, "seqs": seqs }), &line)
     }
 
     fn trouble(&mut self, path: &OwnedObjectPath, text: &str) -> Result<(), CommandError> {

@@ -7,6 +7,7 @@ use zeroizing_alloc::ZeroAlloc;
 mod chaos;
 mod comparison;
 mod delivery;
+mod expiry;
 mod forged_rosters;
 mod hostile;
 mod hostile_digits;

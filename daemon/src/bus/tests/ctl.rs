@@ -266,13 +266,19 @@ async fn contacts_are_listed_renamed_and_removed() {
     let listed = ctl(&stage, &["--json", "peers"], "").await.done().json();
     let hall = json!({
         "client_id": HALL.to_string(), "name": "hall", "trust": "paired", "blocked": false, "presence": "online", "link": "direct",
-        "last_seen_ms": 1_700_000_000_000_u64, "last_seq": 0, "unread": 0,
+        "last_seen_ms": 1_700_000_000_000_u64, "last_seq": 0, "unread": 0, "expiry_s": 0,
     });
     assert_eq!(listed, json!({ "peers": [hall] }));
     let number = ctl(&stage, &["--json", "safety-number", "hall"], "").await.done().json();
     assert_eq!(number["digits"].as_str().unwrap().split(' ').count(), 12);
     let renamed = ctl(&stage, &["--json", "rename", "hall", "front hall"], "").await.done().json();
     assert_eq!(renamed, json!({ "client_id": HALL.to_string(), "name": "front hall" }));
+    let expiry = ctl(&stage, &["--json", "expiry", "front hall", "2h"], "").await.done().json();
+    assert_eq!(expiry, json!({ "peer": HALL.to_string(), "expiry_s": 7_200 }));
+    let shown = ctl(&stage, &["expiry", "front hall"], "").await.done().out;
+    assert_eq!(shown, "New messages disappear 7200 s after they were received or delivered.\n");
+    let never = ctl(&stage, &["expiry", "front hall", "never"], "").await.done().out;
+    assert_eq!(never, "Messages stay.\n");
     let name = ctl(&stage, &["--json", "name", "porch light"], "").await.done().json();
     assert_eq!(name, json!({ "display_name": "porch light" }));
     let kept = ctl(&stage, &["--json", "retention", "--days", "30"], "").await.done().json();

@@ -105,6 +105,7 @@ pub(super) fn peer(peer: ClientId, name: &str) -> PeerView {
         seen_utc_ms: 1_700_000_000_000,
         last_seq: 0,
         unread: 0,
+        expiry_s: 0,
         missing: 0,
     }
 }
@@ -430,6 +431,13 @@ impl World {
                 self.change_peer(peer, |view| view.trust = trust);
                 Ok((Reply::Done, Vec::new()))
             }
+            Request::SetExpiry { conversation, seconds } => {
+                match conversation {
+                    ConversationId::Direct(peer) => self.change_peer(peer, |view| view.expiry_s = seconds),
+                    ConversationId::Room(room) => self.change_room(room, |view| view.expiry_s = seconds),
+                }
+                Ok((Reply::Done, Vec::new()))
+            }
             Request::Block { peer, blocked } => {
                 self.change_peer(peer, |view| view.blocked = blocked);
                 Ok((Reply::Done, Vec::new()))
@@ -443,7 +451,17 @@ impl World {
                 let room = RoomId([self.rooms.len() as u8 + 1; 16]);
                 let members = members.into_iter().chain([OWN]).map(member).collect();
                 let state = RoomState::Joined;
-                let view = RoomView { room, name, state, owner: OWN, version: 1, members, last_seq: 0, unread: 0 };
+                let view = RoomView {
+                    room,
+                    name,
+                    state,
+                    owner: OWN,
+                    version: 1,
+                    members,
+                    last_seq: 0,
+                    unread: 0,
+                    expiry_s: 0,
+                };
                 self.rooms.insert(room, view.clone());
                 self.tell(Event::Room(view));
                 Ok((Reply::Room(room), Vec::new()))

@@ -40,6 +40,9 @@ fn full() -> (Device, ClientId) {
     for _ in 1..=300 {
         device.completed().1.unwrap();
     }
+    let mut brief = message(302, Direction::Incoming, b"brief");
+    brief.ttl_s = Some(60);
+    device.commit(vec![Op::PutMessage(peer.into(), brief)]).unwrap();
     let mut ops = sending(peer, &message(301, Direction::Outgoing, b"out"));
     ops.push(Op::ClaimKey { conversation: peer.into(), key: "k".to_owned(), id: id(301) });
     ops.push(Op::PutCursor { consumer: "display".to_owned(), inbox_seq: 3 });

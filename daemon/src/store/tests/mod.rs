@@ -8,6 +8,7 @@ mod batches;
 mod check;
 mod cost;
 mod damage;
+mod expiry;
 mod growth;
 mod import;
 mod long;

@@ -1,14 +1,14 @@
 //! The payloads on disk, byte for byte. A published payload never changes: if one of these fails,
 //! the record needs a new kind, not new bytes here.
 
-use kith_engine::{ConversationRecord, Mark, ProfileRecord};
+use kith_engine::{ConversationRecord, ExpiryRecord, Mark, ProfileRecord};
 
 use super::{
     super::{
         RetentionChoice,
         value::{
-            CursorRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow, Stored,
-            open,
+            CursorRow, ExpiringRow, GoneRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation,
+            OutboxRow, PeerRow, Stored, open,
         },
     },
     *,
@@ -55,6 +55,7 @@ fn contact_rows() {
     let conversation = ConversationRecord { last_seq: 4, read_seq: 3, unread: 2, sent_number: 1 };
     pinned(&conversation, "conversations", 0x22, &[&[4, 3, 2, 1]]);
     pinned(&HistoryRow { messages: 1, bytes: 300 }, "conversations", 0x26, &[&[1, 0xac, 0x02]]);
+    pinned(&ExpiryRecord { revision: 300, seconds: 128 }, "conversations", 0x28, &[&[0xac, 0x02, 0x80, 0x01]]);
     let mark = |byte, number| Mark { incarnation: Incarnation([byte; 16]), number };
     pinned(&MarksRow(vec![mark(5, 6), mark(7, 8)]), "marks", 0x23, &[&[2], &[5; 16], &[6], &[7; 16], &[8]]);
 }
@@ -83,6 +84,13 @@ fn message_rows() {
     let peer = ClientId::from_bytes([3; 20]);
     pinned(&InboxRow { peer, number: 1, seq: 2 }, "inbox", 0x34, &[&[3; 20], &[1, 2]]);
     pinned(&CursorRow(9), "cursors", 0x35, &[&[9]]);
+    pinned(
+        &ExpiringRow { since_utc_ms: 300, ttl_s: 128, incoming: true },
+        "expiring",
+        0x36,
+        &[&[0xac, 0x02, 0x80, 0x01, 1]],
+    );
+    pinned(&GoneRow { number: 300, incarnation: Incarnation([7; 16]) }, "ids", 0x37, &[&[0xac, 0x02], &[7; 16]]);
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn in_clear(keys: &Keys, table: Table, row_key: &[u8], value: &[u8]) -> Vec<u8> 
         Table::Outbox => json::<OutboxRow>,
         Table::Inbox => json::<InboxRow>,
         Table::Cursors => json::<CursorRow>,
-        Table::Rooms => panic!("there are no rooms in clear"),
+        Table::Rooms | Table::Expiring => panic!("there are none in clear"),
     };
     json(keys, row_key, value)
 }

@@ -257,6 +257,7 @@ impl Device {
                 Loaded::Outbox(above.take(*count_max).collect())
             }
             Load::CountReceived { after, up_to, .. } => Loaded::Count(up_to.saturating_sub(*after)),
+            Load::Expiring { .. } => Loaded::Expiring(Vec::new(), false),
             Load::Message { id, .. } => Loaded::Message(self.stored.get(id).cloned()),
         }
     }
@@ -375,6 +376,7 @@ fn contact(restored: bool) -> StoredContact {
     StoredContact {
         contact,
         conversation: ConversationRecord::default(),
+        expiry: Default::default(),
         marks: if restored { marks.to_vec() } else { Vec::new() },
         outbox_count: 0,
         missing: MissingRecord { watching: restored, count: 0 },

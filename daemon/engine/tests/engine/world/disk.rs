@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use kith_crypto::identity::ClientId;
 use kith_engine::{
-    CommitError, ContactRecord, ConversationId, ConversationRecord, Direction, Incarnation, Load, Loaded, Mark,
-    MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, RoomId, RoomRecord, StandingRecord,
-    StoredContact, StoredRoom, StoredState, StoredWaiting,
+    CommitError, ContactRecord, ConversationId, ConversationRecord, Direction, Expiring, ExpiryRecord, Incarnation,
+    Load, Loaded, Mark, MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, RoomId, RoomRecord,
+    StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
 
 #[derive(Clone, Default)]
@@ -16,6 +16,11 @@ struct Conversation {
     marks: BTreeMap<ClientId, Vec<Mark>>,
     missing: MissingRecord,
     standing: StandingRecord,
+    expiry: ExpiryRecord,
+    /// By sequence number, where the time of a message began to count later than it came.
+    counts_since: BTreeMap<u64, u64>,
+    /// By writer and id, the numbers of messages that have disappeared.
+    gone: BTreeMap<(Direction, MessageId), u64>,
     messages: BTreeMap<u64, MessageRecord>,
     /// By number and addressee.
     outbox: BTreeMap<(u64, ClientId), u64>,
@@ -78,6 +83,7 @@ impl Disk {
                 outbox_count: conversation.outbox.len() as u64,
                 missing: conversation.missing,
                 standing: conversation.standing,
+                expiry: conversation.expiry,
             }
         });
         StoredState {
@@ -102,6 +108,7 @@ impl Disk {
         StoredRoom {
             record: record.clone(),
             conversation: conversation.record,
+            expiry: conversation.expiry,
             marks: conversation.marks.into_iter().collect(),
             waiting: waiting.into_values().collect(),
         }
@@ -171,6 +178,16 @@ impl Disk {
             }
             Op::PutMissing(peer, missing) => self.conversation(peer.into()).missing = missing,
             Op::PutStanding(peer, standing) => self.conversation(peer.into()).standing = standing,
+            Op::PutExpiry(conversation, expiry) => self.conversation(conversation).expiry = expiry,
+            Op::StartExpiry { conversation, seq, utc_ms } => {
+                self.conversation(conversation).counts_since.insert(seq, utc_ms);
+            }
+            Op::Expire { conversation, seq } => {
+                let conversation = self.conversation(conversation);
+                if let Some(message) = conversation.messages.remove(&seq) {
+                    conversation.gone.insert((message.direction, message.id), message.number);
+                }
+            }
             Op::RemoveContact(peer) => {
                 self.contacts.remove(&peer);
                 self.forget(peer.into());
@@ -188,7 +205,8 @@ impl Disk {
                 self.conversation(conversation).keys.insert(key, id);
             }
             Op::ClaimId { conversation, peer, id } => {
-                if self.written_by(conversation, peer, id).is_some() {
+                let gone = self.gone(conversation, peer, id);
+                if self.written_by(conversation, peer, id).is_some() || gone.is_some() {
                     return Err(CommitError::Conflict(id));
                 }
             }
@@ -238,6 +256,31 @@ impl Disk {
         })
     }
 
+    fn gone(&self, conversation: ConversationId, peer: ClientId, id: MessageId) -> Option<u64> {
+        let direction = match conversation {
+            ConversationId::Direct(_) => Direction::Incoming,
+            ConversationId::Room(_) => Direction::Member(peer),
+        };
+        self.conversations.get(&conversation)?.gone.get(&(direction, id)).copied()
+    }
+
+    /// What disappears next.
+    fn expiring(&self, count_max: usize) -> Loaded {
+        let all = self.conversations.iter().flat_map(|(id, conversation)| {
+            let delivered = conversation.messages.values().filter(|m| m.state == MessageState::Delivered);
+            delivered.filter_map(|message| {
+                let since_utc_ms = *conversation.counts_since.get(&message.seq).unwrap_or(&message.done_utc_ms);
+                let (seq, incoming) = (message.seq, message.direction.is_incoming());
+                Some(Expiring { conversation: *id, seq, incoming, ttl_s: message.ttl_s?, since_utc_ms })
+            })
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_key(|expiring| expiring.since_utc_ms + u64::from(expiring.ttl_s) * 1_000);
+        let others = all.len() > count_max;
+        all.truncate(count_max);
+        Loaded::Expiring(all, others)
+    }
+
     pub(crate) fn load(&self, load: &Load) -> Loaded {
         let of = |conversation: &ConversationId| self.conversations.get(conversation).cloned().unwrap_or_default();
         match load {
@@ -251,9 +294,11 @@ impl Disk {
                 let range = conversation.messages.range(after + 1..=*up_to);
                 Loaded::Count(range.filter(|(_, m)| m.direction.is_incoming()).count() as u64)
             }
-            Load::Message { conversation, peer, id } => {
-                Loaded::Message(self.written_by(*conversation, *peer, *id).cloned())
-            }
+            Load::Message { conversation, peer, id } => match self.gone(*conversation, *peer, *id) {
+                Some(number) => Loaded::Gone { number },
+                None => Loaded::Message(self.written_by(*conversation, *peer, *id).cloned()),
+            },
+            Load::Expiring { count_max } => self.expiring(*count_max),
         }
     }
 
