@@ -47,7 +47,7 @@ impl Engine {
     ) {
         let own_id = self.own_id;
         if let Some(room) = self.rooms.get_mut(&id) {
-            room.changing = None;
+            let stay = room.changing.take().unwrap_or_default();
             if result.is_ok() {
                 let (token, members) = (room.token, room.members.clone());
                 let owner = room.owner;
@@ -66,6 +66,8 @@ impl Engine {
                     self.send_frame(link, &Frame::Leave(id), now, rng);
                 }
                 self.forget_introduced(members.into_keys(), now, rng);
+            } else {
+                self.stay(id, &stay, now, rng);
             }
         }
         self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from));

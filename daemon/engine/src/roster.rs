@@ -81,6 +81,7 @@ impl Engine {
             room.changing = None;
         }
         if let Err(error) = result {
+            self.stay(id, &gone, now, rng);
             match request {
                 Some(request) => self.reply(request, Err(error.into())),
                 None => self.roster_not_stored(id, link, &error, now, rng),
@@ -118,6 +119,16 @@ impl Engine {
         let rooms: Vec<_> = self.rooms.keys().copied().collect();
         for room in rooms {
             self.look_around(room, now, rng);
+        }
+    }
+
+    /// They stay in the room after all. What they sent meanwhile was not taken: they send it again when they hear
+    /// that both hold the same roster.
+    pub(crate) fn stay(&mut self, id: RoomId, peers: &BTreeSet<ClientId>, now: Now, rng: Rng<'_>) {
+        for peer in peers {
+            if let Some(link) = self.session_with(*peer) {
+                self.tell_room(link, id, now, rng);
+            }
         }
     }
 

@@ -356,6 +356,24 @@ fn a_full_disk_changes_no_room_and_once_there_is_space_it_changes() {
 }
 
 #[test]
+fn what_a_member_says_while_its_removal_fails_is_heard_in_the_same_session() {
+    let mut world = World::acquainted(419, 3);
+    let room = room_of(&mut world, &[0, 1, 2]);
+    let says = Request::Send { conversation: room.into(), message: World::message("still here") };
+    world.request(1, says);
+    // Long enough that the message comes before the owner's disk has answered.
+    world.delays.disk_ms = 1_000;
+    world.devices[0].disk.full = true;
+    let peer = world.devices[1].id;
+    world.request(0, Request::RemoveMember { room, peer });
+    world.run_for(2_500);
+    assert_eq!(world.devices[0].rooms[&room].members.len(), 3);
+    world.devices[0].disk.full = false;
+    assert!(world.run_while(30_000, |w| waiting(w, 1, room) > 0));
+    assert_eq!(heard_of(&world, 0, 1, room), ["still here"]);
+}
+
+#[test]
 fn a_leave_that_the_owners_full_disk_refused_is_asked_for_again() {
     let mut world = World::acquainted(417, 3);
     let room = room_of(&mut world, &[0, 1, 2]);
