@@ -2,6 +2,7 @@
 
 use std::alloc::System;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -55,15 +56,18 @@ fn main() -> anyhow::Result<()> {
         if let Err(error) = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]) {
             warn!(%error, "systemd could not be told that the daemon is ready");
         }
+        tokio::spawn(tell_watchdog());
         let mut serving = tokio::spawn(bus::serve(handle, bus));
         let mut running = std::pin::pin!(daemon.run(stop));
         let result = tokio::select! {
-            () = &mut running => Ok(()),
+            // Without its service the loop ends, too: what ended the service is what there is to say.
+            biased;
             served = &mut serving => match served {
                 Ok(Err(error)) => Err(anyhow::Error::new(error)),
                 Ok(Ok(())) => Ok(()),
                 Err(error) => Err(error.into()),
             },
+            () = &mut running => Ok(()),
         };
         serving.abort();
         result
@@ -94,6 +98,21 @@ fn log_to(directives: &str) -> anyhow::Result<()> {
         registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi)).try_init()?;
     }
     Ok(())
+}
+
+/// Tells systemd that this thread, on which everything runs that does not wait for the disk, goes on: twice in the time
+/// after which the unit's watchdog would end the process.
+async fn tell_watchdog() {
+    let mut wait_us_max = 0;
+    if !sd_notify::watchdog_enabled(false, &mut wait_us_max) {
+        return;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_micros(wait_us_max / 2));
+    loop {
+        ticks.tick().await;
+        // Whom nobody hears, systemd ends.
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
+    }
 }
 
 /// Completes when this process is asked to end. The handlers are in place when this returns: from

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use kith_system_tests::{Device, Logging, Programs, Server, run_to_end};
+use kith_system_tests::{Bus, Device, Logging, Policy, Programs, Server, run_to_end};
 use redb::{Database, ReadableDatabase as _, TableDefinition};
 use tempfile::TempDir;
 
@@ -91,6 +91,19 @@ async fn a_data_folder_that_another_daemon_uses() {
     // The one that was there first has not noticed.
     assert_eq!(device.kithctl_json(&["status"], "").await.unwrap()["state"], "ready");
     device.stop().unwrap();
+}
+
+#[tokio::test]
+async fn a_bus_that_gives_the_name_to_another_user_only() {
+    let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/dbus-1/system.d/org.kith.Messenger1.conf");
+    let bus = Bus::start_with(&Policy::OpenAndFile(policy)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let file = folder.path().join("kithd.toml");
+    std::fs::write(&file, format!("data_dir = \"{data}\"\nbus = \"{}\"\nlog = \"error\"\n", bus.address())).unwrap();
+    let said = refusal(&file).await;
+    let beginning = format!("exit status: 1: Error: the bus at {} does not let this user own", bus.address());
+    assert!(said.starts_with(&beginning) && said.contains("install the D-Bus policy"), "{said}");
 }
 
 #[tokio::test]
