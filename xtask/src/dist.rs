@@ -82,7 +82,7 @@ fn make(package: &str, profile: &str, folder: &Path) -> Result<()> {
         .env("SOURCE_DATE_EPOCH", commit_time()?);
     if profile == DEVELOPMENT {
         // Large programs that live for one test.
-        command.args(["--fast", "--compress-type", "gz"]);
+        command.arg("--fast");
     }
     cargo::run(&mut command).with_context(|| format!("the package of {package}"))
 }

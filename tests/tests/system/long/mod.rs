@@ -3,6 +3,7 @@
 mod backup;
 mod full_disk;
 mod logging;
+mod machines;
 mod memory;
 mod nat;
 mod outage;
