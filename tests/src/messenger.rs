@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::StreamExt as _;
 use kith_dbus::{
     CONVERSATION_INTERFACE, Conversation1Proxy, DaemonState, Direction, LinkState, LoggingMode, Manager1Proxy,
-    MessageState, Notice, PEER_PREFIX, Peer1Proxy, ROOT_PATH, Room1Proxy, Row, SERVICE, SendOptions, Signaling,
-    StateChanged, room_path,
+    MessageState, Notice, PEER_PREFIX, Peer1Proxy, Presence, ROOT_PATH, Room1Proxy, Row, SERVICE, SendOptions,
+    Signaling, StateChanged, room_path,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -278,6 +278,23 @@ impl Conversation {
     /// The session with the peer.
     pub async fn link(&self) -> Result<LinkState> {
         Ok(self.peer.link().await?)
+    }
+
+    /// Waits until the peer is shown so; how long that took.
+    pub async fn wait_for_presence(&self, presence: Presence) -> Result<Duration> {
+        let since = Instant::now();
+        within(DELIVERY_MAX, "a peer's presence", async {
+            let inner = self.peer.inner();
+            // This one follows its properties.
+            let builder = Peer1Proxy::builder(inner.connection()).path(inner.path().to_owned());
+            let peer = builder.build().await?;
+            let mut changes = peer.receive_presence_changed().await;
+            while peer.presence().await? != presence {
+                changes.next().await.context("the bus closed the connection")?;
+            }
+            Ok(since.elapsed())
+        })
+        .await
     }
 
     /// Waits for the next sentence about what goes wrong with the peer.

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use kith_dbus::Presence;
 use kith_system_tests::{Conversation, Device, Host, Internet, Latencies, Location, Logging, Nat, Relay, Server, Site};
 
 use super::rounds;
@@ -13,6 +14,9 @@ const PAIRS: usize = 5;
 
 /// How often five outages are looked at in a soak.
 const SOAK_BATCHES: usize = 4;
+
+/// Presence is never wrong for longer.
+const PRESENCE_MAX: Duration = Duration::from_secs(10);
 
 /// A bound with room for a busy machine: what is expected is about half a second.
 const DELIVERED_MAX: Duration = Duration::from_secs(5);
@@ -40,16 +44,16 @@ struct Pair {
     to_bob: Conversation,
     to_alice: Conversation,
     _alice: Device,
-    _bob: Device,
+    bob: Device,
 }
 
 impl Lan {
-    async fn new() -> Self {
+    async fn new(pairs: usize) -> Self {
         let mut internet = Internet::new().unwrap();
         let relay = Relay::start(internet.public(), Internet::RELAY).await.unwrap();
         let server = Server::start_public(&internet, &relay, Logging::Active).await.unwrap();
         let mut site = internet.site(Nat::Cone).unwrap();
-        let hosts: Vec<Host> = (0..2 * PAIRS).map(|_| site.device("device").unwrap()).collect();
+        let hosts: Vec<Host> = (0..2 * pairs).map(|_| site.device("device").unwrap()).collect();
         let url = server.url();
         let pairs = join_all(hosts.chunks(2).map(|hosts| Pair::new(&hosts[0], &hosts[1], &url))).await;
         Self { pairs, _server: server, _relay: relay, hosts, site, _internet: internet }
@@ -94,7 +98,7 @@ impl Pair {
         bob.accept(&alice.invite().await.unwrap()).await.unwrap();
         let to_bob = alice.messenger().await.unwrap().conversation().await.unwrap();
         let to_alice = bob.messenger().await.unwrap().conversation().await.unwrap();
-        Self { to_bob, to_alice, _alice: alice, _bob: bob }
+        Self { to_bob, to_alice, _alice: alice, bob }
     }
 }
 
@@ -102,13 +106,48 @@ impl Pair {
 async fn delivered_after(outage: Outage) {
     let mut all = Vec::new();
     for _ in 0..if rounds() > 1 { SOAK_BATCHES } else { 1 } {
-        all.extend(Lan::new().await.outage(outage).await);
+        all.extend(Lan::new(PAIRS).await.outage(outage).await);
     }
     all.sort_unstable();
     eprintln!("{outage:?}: delivered after {all:?}");
     let mut latencies = Latencies::default();
     all.into_iter().for_each(|took| latencies.push(took));
     assert!(latencies.percentile(100) <= DELIVERED_MAX, "{outage:?}: {latencies}");
+}
+
+/// Waits until a peer is shown so, and holds that to the bound.
+async fn shown_in_time(conversation: &Conversation, presence: Presence, what: &str) {
+    let took = conversation.wait_for_presence(presence).await.unwrap();
+    eprintln!("{what}: {presence:?} after {took:?}");
+    assert!(took <= PRESENCE_MAX, "{what}: {presence:?} after {took:?}");
+}
+
+#[tokio::test]
+async fn presence_is_never_wrong_for_longer_than_ten_seconds() {
+    let Lan { pairs, hosts, site, .. } = &mut Lan::new(3).await;
+    let [frozen, killed, cut_off] = pairs.as_mut_slice() else { panic!("three pairs") };
+    for pair in [&*frozen, &*killed, &*cut_off] {
+        shown_in_time(&pair.to_bob, Presence::Online, "with a session").await;
+    }
+    frozen.bob.freeze().unwrap();
+    killed.bob.cut_power();
+    let host = &hosts[5];
+    site.cut_off(host).unwrap();
+    tokio::join!(
+        shown_in_time(&frozen.to_bob, Presence::Offline, "a frozen daemon"),
+        shown_in_time(&killed.to_bob, Presence::Offline, "a killed daemon"),
+        shown_in_time(&cut_off.to_bob, Presence::Offline, "an interface that is down"),
+        shown_in_time(&cut_off.to_alice, Presence::Offline, "the others, to the one whose interface is down"),
+    );
+    frozen.bob.thaw();
+    killed.bob.run_again().await.unwrap();
+    site.rejoin(host).unwrap();
+    tokio::join!(
+        shown_in_time(&frozen.to_bob, Presence::Online, "a daemon that goes on"),
+        shown_in_time(&killed.to_bob, Presence::Online, "a daemon that runs again"),
+        shown_in_time(&cut_off.to_bob, Presence::Online, "an interface that is up again"),
+        shown_in_time(&cut_off.to_alice, Presence::Online, "the others, to the one whose interface is up again"),
+    );
 }
 
 #[tokio::test]
