@@ -8,6 +8,9 @@ use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
 use crate::setup;
 
+/// The suite of a device that nobody uses.
+const IDLE: &str = "idle";
+
 /// The suite of relayed connections.
 const RELAY: &str = "relay";
 
@@ -30,7 +33,7 @@ fn build_of(suite: &str) -> (&'static str, &'static [&'static str]) {
 
 /// Builds and measures.
 pub(crate) fn run(suite: &str) -> Result<()> {
-    setup::ensure(if [RELAY, SIGNAL].contains(&suite) { Tier::All } else { Tier::Demo })?;
+    setup::ensure(if [IDLE, RELAY, SIGNAL].contains(&suite) { Tier::All } else { Tier::Demo })?;
     let (profile, names) = build_of(suite);
     let mut build = cargo("build")?;
     build.args(["--profile", profile]);

@@ -8,8 +8,8 @@ use crate::test::Extent;
 /// What `cargo xtask help` prints.
 pub(crate) const HELP: &str = "\
 cargo xtask demo [--check]                two devices and a server on this machine; --check ends by itself
-cargo xtask bench [SUITE]                 figures beside their references; the suites are device, relay, store and
-                                          signal; without one, device
+cargo xtask bench [SUITE]                 figures beside their references; the suites are device, idle, relay,
+                                          store and signal; without one, device
 cargo xtask test [quick] [--keep-going]   everything that is checked; quick leaves the long tests out
 cargo xtask soak [--rounds N]             the benchmarks, the fuzz targets, then simulation, long tests and demo in N rounds;
                                           without N, until it is stopped

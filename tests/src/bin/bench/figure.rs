@@ -11,6 +11,7 @@ pub(crate) enum Unit {
     PerSecond,
     Megabytes,
     Kilobytes,
+    Percent,
 }
 
 impl Unit {
@@ -22,6 +23,7 @@ impl Unit {
             Self::PerSecond => "/s",
             Self::Megabytes => "MB",
             Self::Kilobytes => "kB",
+            Self::Percent => "%",
         }
     }
 

@@ -10,6 +10,7 @@
 mod device;
 mod disk;
 mod figure;
+mod idle;
 mod machine;
 mod pair;
 mod report;
@@ -36,15 +37,16 @@ async fn run() -> Result<()> {
         // The same for the suite `signal`.
         ["echo"] => return signal::echo().await,
         [suite] => *suite,
-        _ => bail!("write bench SUITE; the suites are `device`, `relay`, `signal` and `store`"),
+        _ => bail!("write bench SUITE; the suites are `device`, `idle`, `relay`, `signal` and `store`"),
     };
     let mut report = Report::new(suite)?;
     match suite {
         "device" => device::run(&mut report).await?,
+        "idle" => idle::run(&mut report).await?,
         "relay" => device::run_relayed(&mut report).await?,
         "signal" => signal::run(&mut report).await?,
         "store" => store::run(&mut report).await?,
-        other => bail!("`{other}` is not a suite; there are `device`, `relay`, `signal` and `store`"),
+        other => bail!("`{other}` is not a suite; there are `device`, `idle`, `relay`, `signal` and `store`"),
     }
     report.finish()
 }
