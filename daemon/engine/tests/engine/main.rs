@@ -20,6 +20,7 @@ mod rooms;
 mod rooms_chaos;
 mod silence;
 mod standing;
+mod strangers;
 mod villain;
 mod world;
 

@@ -371,8 +371,13 @@ fn identity(seed: u64) -> Arc<Identity> {
 
 /// Reads an invite's text, as whoever was given it can.
 fn keys_of(text: &str) -> InviteKeys {
+    secret_of(text).keys()
+}
+
+/// The secret in an invite's text.
+pub(crate) fn secret_of(text: &str) -> InviteSecret {
     let encoded = text.strip_prefix("kith:").unwrap().to_ascii_uppercase();
     let bytes = BASE32_NOPAD.decode(encoded.as_bytes()).unwrap();
     // docs/protocol.md §4.1: format, card, secret.
-    InviteSecret::from_bytes(bytes[131..163].try_into().unwrap()).keys()
+    InviteSecret::from_bytes(bytes[131..163].try_into().unwrap())
 }

@@ -9,7 +9,7 @@ use kith_engine::{
     StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
 
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Conversation {
     record: ConversationRecord,
     /// By the peer whose messages they are of.
@@ -27,7 +27,7 @@ struct Conversation {
     keys: BTreeMap<String, MessageId>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Disk {
     profile: ProfileRecord,
     contacts: BTreeMap<ClientId, ContactRecord>,
