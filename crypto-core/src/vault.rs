@@ -40,6 +40,7 @@ const VALUE_VERSION: u8 = 1;
 const SALT_LABEL: &[u8; 12] = b"kith/1 vault";
 const KEY_ENCRYPTION_LABEL: &[u8] = b"kith/1 vault key-encryption key";
 const BACKUP_LABEL: &[u8] = b"kith/1 vault backup key";
+const PIN_LABEL: &[u8] = b"kith/1 vault pin";
 const TABLE_LABEL: &[u8] = b"kith/1 table ";
 const ROW_LABEL: &[u8] = b"kith/1 row ";
 const VALUE_LABEL: &[u8; 12] = b"kith/1 value";
@@ -97,6 +98,10 @@ key!(
     BackupKey
 );
 key!(
+    /// What a PIN is recognised by, in a sealed store.
+    PinVerifier
+);
+key!(
     /// The random key of a store; each table's key for values is derived from it.
     DataKey
 );
@@ -140,6 +145,28 @@ impl MasterKey {
     /// The key that exports are derived from.
     pub fn backup_key(&self) -> BackupKey {
         BackupKey(derive_key(&self.0, &[BACKUP_LABEL]))
+    }
+
+    /// What the PIN that gave this master key is recognised by.
+    pub fn pin_verifier(&self) -> PinVerifier {
+        PinVerifier(derive_key(&self.0, &[PIN_LABEL]))
+    }
+}
+
+impl PinVerifier {
+    /// One that was stored.
+    pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, to be stored sealed.
+    pub const fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// Whether both are of the same PIN. Takes the same time wherever they differ.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |different, (one, another)| different | (one ^ another)) == 0
     }
 }
 

@@ -1,4 +1,4 @@
-//! Wrong secrets are slowed down: how many came in a row stands in a small clear file.
+//! Wrong secrets and PINs are slowed down: how many came in a row stands in a small clear file for each.
 //!
 //! An attempt is written, fsynced, before it is judged, so neither a restart nor a power cut takes
 //! it back. The clock is the kernel's time since boot, which nobody can set. After a restart of the
@@ -16,7 +16,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{Folder, fault};
 
+/// Of secrets that open the store. Somebody who plays with PINs must not keep the owner from unlocking.
 pub(super) const FILE: &str = "attempts";
+/// Of PINs.
+pub(super) const PIN_FILE: &str = "pin-attempts";
 const FILE_MODE: u32 = 0o600;
 
 /// `version u8 = 1 ‖ wrong secrets in a row u32 ‖ the last attempt, ms since boot u64`
@@ -50,7 +53,7 @@ impl From<io::Error> for AttemptError {
     }
 }
 
-/// The count of wrong secrets of one data directory.
+/// A count of wrong secrets of one data directory.
 #[derive(Debug)]
 pub struct Attempts(Mutex<File>);
 
@@ -65,13 +68,26 @@ struct Record {
 }
 
 impl Attempts {
-    /// Opens the file, or makes it while there is still space for it.
+    /// Opens the file for secrets, or makes it while there is still space for it.
     ///
     /// # Errors
     ///
     /// The file system's.
     pub fn open(folder: &Folder) -> io::Result<Self> {
-        let path = folder.path().join(FILE);
+        Self::open_file(folder, FILE)
+    }
+
+    /// The same for PINs.
+    ///
+    /// # Errors
+    ///
+    /// The file system's.
+    pub fn open_for_pins(folder: &Folder) -> io::Result<Self> {
+        Self::open_file(folder, PIN_FILE)
+    }
+
+    fn open_file(folder: &Folder, name: &str) -> io::Result<Self> {
+        let path = folder.path().join(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         if file.metadata()?.len() == 0 {
             write(&file, Record { wrong: 0, last_boot_ms: 0 })?;

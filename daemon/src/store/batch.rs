@@ -13,12 +13,13 @@ use super::{
     changes::{Changes, Touched, Witness},
     custody::Custody,
     fault::Fault,
+    pin::PinRow,
     repeats,
     retention::RetentionChoice,
     rows::{Rows, Walk},
     table::{
-        self, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, SEALS_KEY,
-        Table,
+        self, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RETENTION_KEY,
+        SEALS_KEY, Table,
     },
     tally::{self, Tally},
     value::{
@@ -190,6 +191,11 @@ impl<'a> Batch<'a> {
     /// Writes how much history somebody wants to be kept.
     pub(super) fn put_choice(&mut self, choice: &RetentionChoice) -> Result<(), Fault> {
         self.put(&RETENTION_KEY, choice)
+    }
+
+    /// Writes what the PIN is recognised by.
+    pub(super) fn put_pin(&mut self, pin: &PinRow) -> Result<(), Fault> {
+        self.put(&PIN_KEY, pin)
     }
 
     /// Counts what a conversation's history takes, where all of it has been written.

@@ -10,10 +10,11 @@ use redb::{ReadTransaction, ReadableTableMetadata as _};
 use super::{
     batch::writer_of,
     fault::Fault,
+    pin::PinRow,
     reader::{ReadError, Reader},
     retention::RetentionChoice,
     rows::{Named, Rows, Walk},
-    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PROFILE_KEY, RETENTION_KEY, SEALS_KEY, Table},
+    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RETENTION_KEY, SEALS_KEY, Table},
     value::{
         self, CursorRow, ExpiringRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
         PeerRow, SealsRow, Stored,
@@ -146,6 +147,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Own if row_key == PROFILE_KEY => opens::<ProfileRecord>(keys, row_key, sealed),
         Table::Own if row_key == NEXT_CONVERSATION_KEY => opens::<NextConversation>(keys, row_key, sealed),
         Table::Own if row_key == RETENTION_KEY => opens::<RetentionChoice>(keys, row_key, sealed),
+        Table::Own if row_key == PIN_KEY => opens::<PinRow>(keys, row_key, sealed),
         Table::Own if row_key == SEALS_KEY => opens::<SealsRow>(keys, row_key, sealed),
         Table::Own => Err(Fault::Shape(table)),
         Table::Peers => {

@@ -13,6 +13,7 @@ use super::{
     disk::{Door, SwitchError},
     fault::Fault,
     folder::NEW_FILE,
+    pin::PinRow,
     rebuild::{Rebuild, is_migrating},
     retention::{Retention, RetentionChoice},
     rows::Rows,
@@ -100,6 +101,11 @@ impl GroupCommit {
     /// Writes how much history somebody wants to be kept.
     pub(super) fn put_choice(&mut self, choice: RetentionChoice) -> Result<(), CommitError> {
         self.transact(|_, rows| rows.put_choice(&choice))
+    }
+
+    /// Writes what the PIN is recognised by.
+    pub(super) fn put_pin(&mut self, pin: &PinRow) -> Result<(), CommitError> {
+        self.transact(|_, rows| rows.put_pin(pin))
     }
 
     /// An error if the database could not be opened again after a failure.

@@ -14,6 +14,7 @@ use super::{
     custody::{Custody, Wrapping},
     disk::Door,
     orders::Order,
+    pin::PinRow,
     rebuild::is_migrating,
 };
 use crate::task::Task;
@@ -127,9 +128,29 @@ impl Keyholder {
         Custody::open(custody.header().clone(), old).map_err(|_| ChangeError::WrongSecret)?;
         let wrapping = Wrapping::new(new, custody.backup_access().client_id)
             .map_err(|error| ChangeError::Failed(error.to_string()))?;
+        self.written(|done| Order::Secret(Box::new(wrapping), done))
+    }
+
+    /// Sets another PIN, the exact bytes that were typed, or none. Takes as long as deriving a key, and
+    /// waits for the disk: not for the async loop's own thread.
+    ///
+    /// # Errors
+    ///
+    /// After an error the old PIN holds.
+    pub fn set_pin(&self, pin: Option<&[u8]>) -> Result<(), ChangeError> {
+        let client_id = self.door.custody().ok_or(ChangeError::Locked)?.backup_access().client_id;
+        let row = PinRow::of(pin, &client_id).map_err(|error| ChangeError::Failed(error.to_string()))?;
+        self.written(|done| Order::Pin(row, done))
+    }
+
+    /// Has the writer write something, and waits for that.
+    fn written(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<(), CommitError>>) -> Order,
+    ) -> Result<(), ChangeError> {
         let (done, result) = oneshot::channel();
         let orders = self.orders.upgrade().ok_or(ChangeError::Locked)?;
-        orders.try_send(Order::Secret(Box::new(wrapping), done)).map_err(|_| ChangeError::Failed(BUSY.to_owned()))?;
+        orders.try_send(order(done)).map_err(|_| ChangeError::Failed(BUSY.to_owned()))?;
         drop(orders);
         result.blocking_recv().map_err(|_| ChangeError::Locked)?.map_err(|error| match error {
             CommitError::Full => ChangeError::Full,

@@ -48,6 +48,7 @@ mod group;
 mod header;
 mod keyholder;
 mod orders;
+mod pin;
 mod place;
 mod reader;
 mod rebuild;

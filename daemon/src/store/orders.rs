@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{
     custody::Wrapping,
+    pin::PinRow,
     retention::{Retention, RetentionChoice},
     trim::Trimmed,
 };
@@ -18,6 +19,8 @@ pub(super) enum Order {
     Secret(Box<Wrapping>, oneshot::Sender<Result<(), CommitError>>),
     /// Write down how much history somebody wants to be kept.
     Choose(RetentionChoice, oneshot::Sender<Result<(), CommitError>>),
+    /// Write down what the PIN is recognised by.
+    Pin(PinRow, oneshot::Sender<Result<(), CommitError>>),
     /// Take some old messages away.
     Trim {
         /// What is kept.

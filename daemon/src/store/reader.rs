@@ -141,6 +141,11 @@ impl Reader {
         Ok(self.door.custody().ok_or(ReadError::Locked)?.tag_key())
     }
 
+    /// Whose store it is.
+    pub(super) fn client_id(&self) -> Result<ClientId, ReadError> {
+        Ok(self.door.custody().ok_or(ReadError::Locked)?.backup_access().client_id)
+    }
+
     pub(super) fn page<T>(
         &self,
         read: impl FnOnce(&ReadTransaction, &Keys) -> Result<T, Fault>,

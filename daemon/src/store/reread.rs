@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::{
     header::Found,
+    pin::PinRow,
     retention::RetentionChoice,
     value::{
         CursorRow, ExpiringRow, GoneRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
@@ -55,6 +56,7 @@ fn of_kind(kind: u8) -> Option<Reread> {
         with::<MarksRow>(),
         with::<MissingRecord>(),
         with::<RetentionChoice>(),
+        with::<PinRow>(),
         with::<HistoryRow>(),
         with::<ExpiryRecord>(),
         with::<ExpiringRow>(),

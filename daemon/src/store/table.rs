@@ -27,6 +27,7 @@ pub(super) const PROFILE_KEY: [u8; 1] = [2];
 pub(super) const NEXT_CONVERSATION_KEY: [u8; 1] = [3];
 pub(super) const SEALS_KEY: [u8; 1] = [4];
 pub(super) const RETENTION_KEY: [u8; 1] = [5];
+pub(super) const PIN_KEY: [u8; 1] = [6];
 
 /// A sealed table (docs/protocol.md §8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

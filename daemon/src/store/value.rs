@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     fault::Fault,
     header::Phase,
+    pin::PinRow,
     retention::RetentionChoice,
     table::{Keys, Table},
     version0,
@@ -141,6 +142,7 @@ stored! {
     NextConversation: Own, 0x12, read;
     SealsRow: Own, 0x13;
     RetentionChoice: Own, 0x14;
+    PinRow: Own, 0x15;
     PeerRow: Peers, 0x20, read;
     ContactRecord: Contacts, 0x21, read;
     StandingRecord: Contacts, 0x25;

@@ -25,6 +25,9 @@ use super::{
 /// There is a wipe to be finished. It holds the client id, by which headers are found.
 const MARKER_FILE: &str = "wiping";
 
+/// What stays: it guards the folder.
+const GUARDS: [&str; 4] = [LOCK_FILE, MARKER_FILE, attempts::FILE, attempts::PIN_FILE];
+
 /// How much of a file is searched at a time.
 const SEARCH_BYTES: usize = 256 * 1024;
 
@@ -61,7 +64,7 @@ fn go_on(folder: &Folder, client_id: Option<&ClientId>) -> io::Result<()> {
     let mut rest = Vec::new();
     for entry in std::fs::read_dir(folder.path())? {
         let entry = entry?;
-        let guards = [LOCK_FILE, MARKER_FILE, attempts::FILE].iter().any(|name| entry.file_name() == **name);
+        let guards = GUARDS.iter().any(|name| entry.file_name() == **name);
         if !guards && entry.file_type()?.is_file() {
             rest.push(entry.path());
         }

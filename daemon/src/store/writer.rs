@@ -156,6 +156,7 @@ fn work(mut group: GroupCommit, mut orders: mpsc::Receiver<Order>, completed: mp
             // Whoever asked may have gone.
             Some(Order::Secret(wrapping, done)) => drop(done.send(wiped(|| group.change_secret(*wrapping)))),
             Some(Order::Choose(choice, done)) => drop(done.send(wiped(|| group.put_choice(choice)))),
+            Some(Order::Pin(pin, done)) => drop(done.send(wiped(|| group.put_pin(&pin)))),
             Some(Order::Trim { keep, utc_ms, done }) => drop(done.send(wiped(|| group.trim(&keep, utc_ms)))),
             Some(Order::Rotate(task)) => wiped(|| group.rotate(Some(task))),
             Some(Order::Show(task)) => group.show_to(task),

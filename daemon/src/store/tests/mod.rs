@@ -14,6 +14,7 @@ mod import;
 mod long;
 mod opening;
 mod operations;
+mod pin;
 mod reading;
 mod records;
 mod rooms;
@@ -287,4 +288,12 @@ fn put_raw(file: &Path, table: Table, row_key: &[u8], sealed: &[u8]) {
     let tx = database.begin_write().unwrap();
     tx.open_table(table.definition()).unwrap().insert(row_key, sealed).unwrap();
     tx.commit().unwrap();
+}
+
+/// All rows of a table, through the store's own door.
+fn raw_rows_while_open(device: &Device, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy");
+    std::fs::copy(device.folder.store_file(), &copy).unwrap();
+    raw_rows(&copy, table)
 }

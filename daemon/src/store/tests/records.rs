@@ -6,6 +6,7 @@ use kith_engine::{ConversationRecord, ExpiryRecord, Mark, ProfileRecord};
 use super::{
     super::{
         RetentionChoice,
+        pin::PinRow,
         value::{
             CursorRow, ExpiringRow, GoneRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation,
             OutboxRow, PeerRow, Stored, open,
@@ -39,6 +40,8 @@ fn own_rows() {
     choice.messages_max = Some(300);
     choice.days_max = Some(0);
     pinned(&choice, "own", 0x14, &[&[1, 0xac, 0x02, 0, 0, 0, 1, 0]]);
+    pinned(&PinRow::none(), "own", 0x15, &[&[0]]);
+    pinned(&PinRow::some([3; 16], 300, [4; 32]), "own", 0x15, &[&[1], &[3; 16], &[0xac, 0x02], &[4; 32]]);
 }
 
 #[test]

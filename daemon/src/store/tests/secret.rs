@@ -113,11 +113,3 @@ fn a_store_of_the_first_kind_opens_and_gets_the_next_kind_with_its_next_secret()
     let again = device.commit(receiving(peer, &message(1, Direction::Incoming, b"old"), 2));
     assert_eq!(again, Err(CommitError::Conflict(id(1))));
 }
-
-/// All rows of a table, through the store's own door.
-fn raw_rows_while_open(device: &Device, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let dir = tempfile::tempdir().unwrap();
-    let copy = dir.path().join("copy");
-    std::fs::copy(device.folder.store_file(), &copy).unwrap();
-    raw_rows(&copy, table)
-}

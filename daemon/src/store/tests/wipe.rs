@@ -23,6 +23,7 @@ fn used() -> (TempDir, Folder, ClientId) {
     let client_id = device.client_id;
     let (dir, folder) = device.close();
     Attempts::open(&folder).unwrap();
+    Attempts::open_for_pins(&folder).unwrap();
     (dir, folder, client_id)
 }
 
@@ -31,7 +32,7 @@ fn a_wiped_folder_needs_a_set_up_and_keeps_only_what_guards_it() {
     let (_dir, folder, client_id) = used();
     std::fs::write(folder.path().join("store.redb.new"), b"half a store").unwrap();
     wipe::wipe(&folder, &client_id).unwrap();
-    assert_eq!(names(&folder), ["attempts", "lock"]);
+    assert_eq!(names(&folder), ["attempts", "lock", "pin-attempts"]);
     assert!(matches!(open(&folder).unwrap(), Found::Empty));
     create(&folder, b"another secret", identity(), DISPLAY_NAME.to_owned()).unwrap().into_parts().2.close();
 }
@@ -72,6 +73,6 @@ fn a_wipe_that_a_power_cut_interrupts_is_finished_by_the_next_start() {
             _ => {}
         }
         assert!(matches!(open(&folder).unwrap(), Found::Empty), "step {step}");
-        assert_eq!(names(&folder), ["attempts", "lock"]);
+        assert_eq!(names(&folder), ["attempts", "lock", "pin-attempts"]);
     }
 }

@@ -92,6 +92,7 @@ impl Small {
         let choice = RetentionChoice { days_max: Some(90), ..RetentionChoice::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(device.writer.trimmer().choose(choice)).unwrap();
+        device.writer.keyholder().set_pin(Some(b"2580")).unwrap();
         let (dir, door, sealer) = below_the_thread(device);
         let reader = Reader::new(door.clone());
         let mut rows = Vec::new();
@@ -107,7 +108,7 @@ impl Small {
             walked.unwrap();
         }
         // One of each kind, and two messages with their ids.
-        assert_eq!(rows.len(), 20);
+        assert_eq!(rows.len(), 21);
         let newcomer = contact("Bob");
         let mut small = Self { peer, newcomer, door, sealer, reader, rows, answers: Vec::new(), _dir: dir };
         small.answers = small.ask();
@@ -131,6 +132,7 @@ impl Small {
             read(Read::History { conversation: peer.into(), after: 0, count_max: 9 }),
             read(inbox(CONSUMER)),
             read(inbox("another")),
+            Answer::of_page(self.reader.has_pin().map(|has_pin| has_pin.to_string())),
             load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 9 }),
             load(Load::Message { conversation: peer.into(), peer, id: id(1) }),
             load(Load::Message { conversation: peer.into(), peer, id: id(2) }),
