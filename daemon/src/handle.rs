@@ -54,7 +54,10 @@ pub enum CallError {
     /// The secret does not open the store.
     #[error("wrong secret")]
     WrongSecret,
-    /// Too many wrong secrets; the next try is allowed after so many seconds.
+    /// It is neither the PIN nor the store's secret.
+    #[error("wrong PIN")]
+    WrongPin,
+    /// Too many wrong secrets or PINs; the next try is allowed after so many seconds.
     #[error("wait {0} s")]
     WaitFor(u32),
     /// The store is damaged; the sentence says what is affected.
@@ -147,10 +150,25 @@ pub enum Call {
         /// Completion.
         done: oneshot::Sender<Result<(), CallError>>,
     },
-    /// Destroy the keys, then everything else.
+    /// Destroy the keys, then everything else. Whoever asks may do that: the facade has made sure.
     Wipe {
-        /// The personal hash, exactly as typed.
-        secret: Zeroizing<String>,
+        /// Completion.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Judge what may be the PIN, or the store's secret.
+    Prove {
+        /// Exactly as typed.
+        proof: Zeroizing<String>,
+        /// Completion; an error if it is neither.
+        done: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// Set another PIN.
+    SetPin {
+        /// The present PIN or the store's secret, exactly as typed; `None` if the facade has made sure that the
+        /// caller may do it without.
+        old: Option<Zeroizing<String>>,
+        /// The one to come, exactly as typed; an empty one removes it.
+        new: Zeroizing<String>,
         /// Completion.
         done: oneshot::Sender<Result<(), CallError>>,
     },
@@ -163,8 +181,8 @@ pub enum Call {
     Export {
         /// The file.
         file: File,
-        /// The secret, exactly as typed, if it is to lie there in clear.
-        plain: Option<Zeroizing<String>>,
+        /// Whether it is to lie there in clear. Whoever asks may have that: the facade has made sure.
+        plain: bool,
         /// The task.
         done: oneshot::Sender<Result<TaskId, CallError>>,
     },
@@ -212,6 +230,7 @@ pub struct Handle {
     events: broadcast::Sender<Arc<Event>>,
     status: watch::Receiver<Status>,
     retention: watch::Receiver<config::Retention>,
+    pin_set: watch::Receiver<bool>,
     tasks: Tasks,
 }
 
@@ -226,6 +245,8 @@ pub struct Desk {
     pub status: watch::Sender<Status>,
     /// Where it is shown how much history is kept.
     pub retention: watch::Sender<config::Retention>,
+    /// Where it is shown whether there is a PIN.
+    pub pin_set: watch::Sender<bool>,
     /// Where long work is begun.
     pub tasks: Tasks,
 }
@@ -236,9 +257,10 @@ pub fn door(status: Status) -> (Handle, Desk) {
     let (events, _) = broadcast::channel(EVENTS_MAX);
     let (status_in, status) = watch::channel(status);
     let (retention_in, retention) = watch::channel(config::Retention::default());
+    let (pin_set_in, pin_set) = watch::channel(false);
     let tasks = Tasks::new();
-    let handle = Handle { calls: calls_in, events: events.clone(), status, retention, tasks: tasks.clone() };
-    (handle, Desk { calls, events, status: status_in, retention: retention_in, tasks })
+    let handle = Handle { calls: calls_in, events: events.clone(), status, retention, pin_set, tasks: tasks.clone() };
+    (handle, Desk { calls, events, status: status_in, retention: retention_in, pin_set: pin_set_in, tasks })
 }
 
 impl Handle {
@@ -268,8 +290,18 @@ impl Handle {
     }
 
     /// Destroys the keys, then everything else; the device needs set-up after it.
-    pub async fn wipe(&self, secret: Zeroizing<String>) -> Result<(), CallError> {
-        self.call(|done| Call::Wipe { secret, done }).await
+    pub async fn wipe(&self) -> Result<(), CallError> {
+        self.call(|done| Call::Wipe { done }).await
+    }
+
+    /// Judges what may be the PIN, or the store's secret.
+    pub async fn prove(&self, proof: Zeroizing<String>) -> Result<(), CallError> {
+        self.call(|done| Call::Prove { proof, done }).await
+    }
+
+    /// Sets another PIN, or none.
+    pub async fn set_pin(&self, old: Option<Zeroizing<String>>, new: Zeroizing<String>) -> Result<(), CallError> {
+        self.call(|done| Call::SetPin { old, new, done }).await
     }
 
     /// Begins to check every value of the store.
@@ -277,8 +309,8 @@ impl Handle {
         self.call(|done| Call::Check { done }).await
     }
 
-    /// Begins to write a backup into an empty file; in clear, if the secret is given.
-    pub async fn export(&self, file: File, plain: Option<Zeroizing<String>>) -> Result<TaskId, CallError> {
+    /// Begins to write a backup into an empty file, perhaps in clear.
+    pub async fn export(&self, file: File, plain: bool) -> Result<TaskId, CallError> {
         self.call(|done| Call::Export { file, plain, done }).await
     }
 
@@ -321,6 +353,11 @@ impl Handle {
     /// How much history is kept, while the daemon is ready, and its changes.
     pub fn retention(&self) -> watch::Receiver<config::Retention> {
         self.retention.clone()
+    }
+
+    /// Whether there is a PIN, while the daemon is ready, and its changes.
+    pub fn pin_set(&self) -> watch::Receiver<bool> {
+        self.pin_set.clone()
     }
 
     /// Long work, to be watched and cancelled.

@@ -47,6 +47,7 @@ const NEEDS: &[Need] = &[
     ),
     need(Tier::Quick, "/usr/lib/python3/dist-packages/dbus", "python3-dbus", "a program that is none of ours answers"),
     need(Tier::Quick, "/usr/lib/python3/dist-packages/gi", "python3-gi", "that program's main loop"),
+    need(Tier::Quick, "/usr/lib/polkit-1/polkitd", "polkitd", "it decides who may do what"),
     need(Tier::Quick, "nats-server", "nats-server", "signaling servers share their devices over it"),
     need(Tier::All, "turnserver", "coturn", "links are tried over a real relay"),
     need(Tier::All, "faketime", "faketime", "credentials end without anybody waiting for it"),

@@ -126,6 +126,20 @@ pub enum Command {
     /// kithctl rotate-key afterwards.
     ChangeSecret,
 
+    /// Set, change or remove the PIN.
+    ///
+    /// Whoever knows it may do for some minutes what is dangerous: write a backup in clear, replace all from a backup,
+    /// wipe, change the secret or the PIN. Root needs no PIN. It opens nothing: unlocking takes the store's secret, which
+    /// also serves in the PIN's place where there is none or it is forgotten. Asks for a PIN of 4 to 64 characters twice,
+    /// and for the old one if need be, without showing them; without a terminal, the first line of standard input is the
+    /// old one, empty where none is needed, and the rest is the new one, less one newline at its end.
+    #[command(after_help = "Examples:\n  sudo kithctl pin\n  kithctl pin --remove")]
+    Pin {
+        /// Have none any more.
+        #[arg(long)]
+        remove: bool,
+    },
+
     /// Rewrite the store under a new data key, and wait until that is done.
     ///
     /// After this, whoever knows an old secret and has an old copy of the store reads nothing that
@@ -145,7 +159,8 @@ pub enum Command {
     ///
     /// It is encrypted under the store's secret, and opens only with that. The file appears when it is complete, and
     /// only its owner can read it. With --plain it lies there in clear, for moving to a new device under a new secret;
-    /// that asks for the store's secret first: without a terminal it is all of standard input, less one newline at its end.
+    /// root gets that as it is, others are asked for the PIN or the store's secret: without a terminal it is all of standard
+    /// input, less one newline at its end.
     #[command(after_help = "Examples:\n  kithctl export hall.enc.json\n  kithctl export --plain hall.json")]
     Export {
         /// Where to.
@@ -163,7 +178,8 @@ pub enum Command {
     /// A device that has not been set up becomes the device of the backup. Asks for the secret of an encrypted backup,
     /// or for a new one if it is plain; without a terminal, the secret is all of standard input, less one newline at its
     /// end. A device that is set up takes only backups of its own, with --replace: all that it holds is replaced, and
-    /// its secret stays. A damaged backup changes nothing. The device must be the only one that runs with this identity.
+    /// its secret stays; who is not root is asked for the PIN or the store's secret, as for export --plain. A damaged backup
+    /// changes nothing. The device must be the only one that runs with this identity.
     #[command(
         after_help = "Examples:\n  kithctl import --dry-run hall.enc.json\n  kithctl import --replace hall.enc.json"
     )]
@@ -180,8 +196,9 @@ pub enum Command {
 
     /// Destroy this device's identity, its contacts and all messages.
     ///
-    /// The keys go first, then everything else; there is no way back. Asks first, then for the store's secret;
-    /// without a terminal, the secret is all of standard input, less one newline at its end.
+    /// The keys go first, then everything else; there is no way back. Works while the messenger is locked, too. Asks
+    /// first. Root needs nothing more; others are asked for the PIN or the store's secret: without a terminal it is
+    /// all of standard input, less one newline at its end.
     Wipe {
         /// Do not ask.
         #[arg(long)]

@@ -94,12 +94,23 @@ impl Console<'_> {
         Ok((not_empty(Zeroizing::new(old.to_owned()))?, not_empty(Zeroizing::new(new.to_owned()))?))
     }
 
+    /// The first line of standard input, perhaps empty, and the rest of it, without one newline at its end.
+    pub(crate) fn first_line_and_rest(&mut self) -> Result<(Zeroizing<String>, Zeroizing<String>), CommandError> {
+        let text = self.text_of_input()?;
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        Ok((Zeroizing::new(first.to_owned()), Zeroizing::new(rest.to_owned())))
+    }
+
     fn secret_of_input(&mut self) -> Result<Zeroizing<String>, CommandError> {
+        not_empty(self.text_of_input()?)
+    }
+
+    fn text_of_input(&mut self) -> Result<Zeroizing<String>, CommandError> {
         let bytes = Zeroizing::new(self.all_input(LINE_BYTES_MAX)?);
         let secret = std::str::from_utf8(&bytes).map_err(|_| {
             CommandError::Usage("The secret on standard input is not UTF-8: check where it comes from.".to_owned())
         })?;
-        not_empty(Zeroizing::new(secret.strip_suffix('\n').unwrap_or(secret).to_owned()))
+        Ok(Zeroizing::new(secret.strip_suffix('\n').unwrap_or(secret).to_owned()))
     }
 
     /// All of standard input.

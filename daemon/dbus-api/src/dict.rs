@@ -41,13 +41,11 @@ pub struct CompareOptions {
 }
 
 /// Options of `Manager1.Export`.
-#[derive(Clone, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, SerializeDict, DeserializeDict, Type, PartialEq, Eq)]
 #[zbus(signature = "a{sv}", deny_unknown_fields)]
 pub struct ExportOptions {
     /// Whether the backup is to lie there in clear.
     pub plain: Option<bool>,
-    /// The store's secret, exactly as typed: a backup in clear needs it.
-    pub secret: Option<Secret>,
 }
 
 /// Options of `Manager1.Import`.
@@ -177,12 +175,6 @@ pub struct Row {
 impl fmt::Debug for SetUpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetUpOptions").field("display_name", &self.display_name).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ExportOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExportOptions").field("plain", &self.plain).finish_non_exhaustive()
     }
 }
 

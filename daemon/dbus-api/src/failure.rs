@@ -44,6 +44,8 @@ names! {
     WrongSecret,
     /// Too many tries, or too many pairings at once.
     RateLimited,
+    /// The caller may not do that.
+    NotAuthorized,
     /// No such contact, pairing or message.
     NotFound,
     /// The contact has not confirmed the pairing.
@@ -107,12 +109,19 @@ pub struct Refusal {
     pub name: RefusalName,
     /// For people.
     pub sentence: String,
+    /// Seconds until it is worth another try, where that is known: a second argument, `u`, behind the sentence.
+    pub retry_after_s: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(name: RefusalName, sentence: impl Into<String>) -> Self {
-        Self { name, sentence: sentence.into() }
+        Self { name, sentence: sentence.into(), retry_after_s: None }
+    }
+
+    /// The same, with the seconds until it is worth another try.
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_s: Some(seconds), ..self }
     }
 }
 
@@ -126,7 +135,11 @@ impl std::error::Error for Refusal {}
 
 impl DBusError for Refusal {
     fn create_reply(&self, call: &message::Header<'_>) -> zbus::Result<zbus::Message> {
-        zbus::Message::error(call, self.name.full()).build(&self.sentence)
+        let reply = zbus::Message::error(call, self.name.full());
+        match self.retry_after_s {
+            Some(seconds) => reply.build(&(&self.sentence, seconds)),
+            None => reply.build(&self.sentence),
+        }
     }
 
     fn name(&self) -> ErrorName<'_> {
@@ -193,7 +206,13 @@ impl std::error::Error for Failure {}
 impl From<zbus::Error> for Failure {
     fn from(error: zbus::Error) -> Self {
         match error {
-            zbus::Error::MethodError(name, text, _) => from_name(name.as_str(), text.unwrap_or_default()),
+            zbus::Error::MethodError(name, text, reply) => {
+                let retry_after_s = reply.body().deserialize::<(&str, u32)>().ok().map(|(_, seconds)| seconds);
+                match from_name(name.as_str(), text.unwrap_or_default()) {
+                    Self::Refused(refusal) => Self::Refused(Refusal { retry_after_s, ..refusal }),
+                    other => other,
+                }
+            }
             zbus::Error::FDO(error) => from_fdo(error.as_ref()),
             zbus::Error::DBus(error) => {
                 from_name(error.name().as_str(), error.description().unwrap_or_default().to_owned())
@@ -223,7 +242,7 @@ fn from_fdo(error: &dyn DBusError) -> Failure {
 
 fn from_name(name: &str, text: String) -> Failure {
     if let Some(name) = RefusalName::from_full(name) {
-        return Failure::Refused(Refusal { name, sentence: text });
+        return Failure::Refused(Refusal::new(name, text));
     }
     match name.strip_prefix("org.freedesktop.DBus.Error.") {
         // Buses answer NoReply when the other side disconnects; time is kept by the client itself.
@@ -253,7 +272,9 @@ mod tests {
     fn every_refusal_comes_back_with_its_sentence() {
         for name in RefusalName::ALL {
             let refusal = Refusal::new(*name, "Do this.");
-            assert_eq!(answered(&refusal), Failure::Refused(refusal));
+            assert_eq!(answered(&refusal), Failure::Refused(refusal.clone()));
+            let timed = refusal.retry_after(7);
+            assert_eq!(answered(&timed), Failure::Refused(timed));
             assert_eq!(name.full(), format!("{PREFIX}{}", name.short()));
         }
     }

@@ -11,6 +11,7 @@
 //! Deliberately absent: decisions about messages, cryptography, and the sentences of the errors,
 //! which the daemon writes and the client only shows.
 
+mod access;
 mod dict;
 mod failure;
 mod names;
@@ -19,6 +20,7 @@ mod secret;
 mod values;
 mod xml;
 
+pub use access::{ACTIONS, Action, action_of};
 pub use dict::{
     AcceptOptions, CompareOptions, CreateRoomOptions, ExportOptions, ImportOptions, InviteOptions, Notice, Retention,
     RetentionChoice, RoomMember, Row, SendOptions, SetUpOptions,
@@ -27,8 +29,8 @@ pub use failure::{Failure, Refusal, RefusalName, Result};
 pub use names::{
     CONVERSATION_INTERFACE, INBOX_INTERFACE, INBOX_PATH, MANAGER_INTERFACE, NO_OBJECT, PAIRING_INTERFACE,
     PAIRING_PREFIX, PEER_INTERFACE, PEER_PREFIX, ROOM_INTERFACE, ROOM_PREFIX, ROOT_PATH, SERVICE, TASK_INTERFACE,
-    TASK_PREFIX, client_id_of, pairing_number_of, pairing_path, peer_path, room_id_of, room_path, task_number_of,
-    task_path,
+    TASK_PREFIX, WIPE_WORD, client_id_of, pairing_number_of, pairing_path, peer_path, room_id_of, room_path,
+    task_number_of, task_path,
 };
 pub use proxy::{
     Available, Conversation1Proxy, Finished, Inbox1Proxy, Intruder, Manager1Proxy, Pairing1Proxy, Peer1Proxy,

@@ -29,6 +29,9 @@ pub const NO_OBJECT: &str = "/";
 /// The daemon as a whole.
 pub const MANAGER_INTERFACE: &str = "org.kith.Messenger1.Manager1";
 
+/// What `Manager1.Wipe` has to be given, so that nobody wipes by mistake.
+pub const WIPE_WORD: &str = "wipe";
+
 /// A contact.
 pub const PEER_INTERFACE: &str = "org.kith.Messenger1.Peer1";
 

@@ -36,8 +36,17 @@ pub trait Manager1 {
     /// Checks every value of the store; the path is the task's.
     fn check(&self) -> Result<OwnedObjectPath>;
 
-    /// Destroys the keys, then everything else.
-    fn wipe(&self, secret: &Secret) -> Result<()>;
+    /// Destroys the keys, then everything else. The word is [`WIPE_WORD`](crate::WIPE_WORD).
+    fn wipe(&self, word: &str) -> Result<()>;
+
+    /// Lets this connection do what is dangerous, for so many seconds.
+    fn elevate(&self, pin: &Secret) -> Result<u32>;
+
+    /// Gives that up.
+    fn step_down(&self) -> Result<()>;
+
+    /// Sets, changes or removes the PIN.
+    fn set_pin(&self, old: &Secret, new: &Secret) -> Result<()>;
 
     /// Writes a backup into an empty file; the path is the task's.
     fn export(&self, file: &Fd<'_>, options: &ExportOptions) -> Result<OwnedObjectPath>;
@@ -100,6 +109,10 @@ pub trait Manager1 {
     /// Sets how much history is kept.
     #[zbus(property)]
     fn set_retention(&self, choice: RetentionChoice) -> Result<()>;
+
+    /// Whether there is a PIN.
+    #[zbus(property)]
+    fn pin_set(&self) -> Result<bool>;
 }
 
 /// A contact.

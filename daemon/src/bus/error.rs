@@ -18,8 +18,12 @@ pub(super) fn refusal(error: CallError) -> Refusal {
         CallError::WrongSecret => {
             Refusal::new(RefusalName::WrongSecret, "The secret does not open the store: try again.")
         }
+        CallError::WrongPin => {
+            Refusal::new(RefusalName::WrongSecret, "This is neither the PIN nor the store's secret: try again.")
+        }
         CallError::WaitFor(seconds) => {
-            Refusal::new(RefusalName::RateLimited, format!("Too many wrong secrets: try again in {seconds} s."))
+            let sentence = format!("Too many wrong secrets: try again in {seconds} s.");
+            Refusal::new(RefusalName::RateLimited, sentence).retry_after(seconds)
         }
         CallError::Corrupt(what) => Refusal::new(
             RefusalName::StorageCorrupt,
@@ -174,6 +178,7 @@ mod tests {
             CallError::NotSetUp,
             CallError::AlreadySetUp,
             CallError::WrongSecret,
+            CallError::WrongPin,
             CallError::WaitFor(3),
             CallError::Corrupt("a page is damaged.".into()),
             CallError::Busy,

@@ -9,10 +9,13 @@ use kith_dbus::{
 };
 use kith_engine::{Event, Reply, Request, RequestError};
 use tokio::sync::watch;
+use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::wire::OwnedFd;
-use zbus::{OwnedObjectPath, interface};
+use zbus::{Connection, OwnedObjectPath, interface};
+use zeroize::Zeroizing;
 
+use super::access::Access;
 use super::error::{mismatched, refusal};
 use super::map;
 use super::settle::{self, Settling};
@@ -28,11 +31,17 @@ pub(super) struct Manager {
     handle: Handle,
     settling: Settling,
     view: Arc<watch::Sender<ManagerView>>,
+    access: Arc<Access>,
 }
 
 impl Manager {
-    pub(super) fn new(handle: Handle, settling: Settling, view: Arc<watch::Sender<ManagerView>>) -> Self {
-        Self { handle, settling, view }
+    pub(super) fn new(
+        handle: Handle,
+        settling: Settling,
+        view: Arc<watch::Sender<ManagerView>>,
+        access: Arc<Access>,
+    ) -> Self {
+        Self { handle, settling, view, access }
     }
 
     /// The view, if the store is open.
@@ -67,8 +76,13 @@ fn opened(file: OwnedFd) -> File {
     File::from(std::os::fd::OwnedFd::from(file))
 }
 
-fn one_with_the_other() -> CallError {
-    RequestError::InvalidArgument("a plain backup needs the store's secret, an encrypted one takes none").into()
+fn not_the_word() -> CallError {
+    RequestError::InvalidArgument("the word that wipes is `wipe`").into()
+}
+
+/// An empty secret is none.
+fn given(secret: Secret) -> Option<Zeroizing<String>> {
+    Some(secret.into_inner()).filter(|secret| !secret.is_empty())
 }
 
 #[interface(name = "org.kith.Messenger1.Manager1", introspection_docs = false)]
@@ -88,7 +102,14 @@ impl Manager {
         Ok(())
     }
 
-    async fn change_secret(&self, old: Secret, new: Secret) -> Result<(), Refusal> {
+    async fn change_secret(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+        old: Secret,
+        new: Secret,
+    ) -> Result<(), Refusal> {
+        self.access.may_endanger(connection, &call).await?;
         self.handle.change_secret(old.into_inner(), new.into_inner()).await.map_err(refusal)
     }
 
@@ -101,6 +122,7 @@ impl Manager {
 
     async fn lock(&self) -> Result<(), Refusal> {
         self.handle.lock().await.map_err(refusal)?;
+        self.access.end_elevations();
         self.settling.settled().await;
         Ok(())
     }
@@ -112,31 +134,78 @@ impl Manager {
         Ok(map::task_path(task))
     }
 
-    async fn wipe(&self, secret: Secret) -> Result<(), Refusal> {
-        self.handle.wipe(secret.into_inner()).await.map_err(refusal)?;
+    /// Who may is asked before: it is an action of its own.
+    async fn wipe(&self, word: &str) -> Result<(), Refusal> {
+        if word != kith_dbus::WIPE_WORD {
+            return Err(refusal(not_the_word()));
+        }
+        self.handle.wipe().await.map_err(refusal)?;
         self.reached(handle::DaemonState::NeedsSetUp).await;
         Ok(())
     }
 
+    #[zbus(out_args("seconds"))]
+    async fn elevate(&self, #[zbus(header)] call: Header<'_>, pin: Secret) -> Result<u32, Refusal> {
+        let begun = self.access.epoch();
+        self.handle.prove(pin.into_inner()).await.map_err(refusal)?;
+        self.access.elevate(&call, begun)?.ok_or_else(|| refusal(CallError::Locked))
+    }
+
+    fn step_down(&self, #[zbus(header)] call: Header<'_>) -> Result<(), Refusal> {
+        self.access.step_down(&call)
+    }
+
+    async fn set_pin(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+        old: Secret,
+        new: Secret,
+    ) -> Result<(), Refusal> {
+        let old = given(old);
+        if old.is_none() {
+            self.access.may_endanger(connection, &call).await?;
+        }
+        self.handle.set_pin(old, new.into_inner()).await.map_err(refusal)?;
+        self.settling.settled().await;
+        Ok(())
+    }
+
     #[zbus(out_args("task"))]
-    async fn export(&self, file: OwnedFd, options: ExportOptions) -> Result<OwnedObjectPath, Refusal> {
-        let plain = match (options.plain.unwrap_or(false), options.secret) {
-            (false, None) => None,
-            (true, Some(secret)) => Some(secret.into_inner()),
-            (false, Some(_)) | (true, None) => return Err(refusal(one_with_the_other())),
-        };
+    async fn export(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+        file: OwnedFd,
+        options: ExportOptions,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        let plain = options.plain.unwrap_or(false);
+        if plain {
+            self.access.may_endanger(connection, &call).await?;
+        }
         let task = self.handle.export(opened(file), plain).await.map_err(refusal)?;
         self.settling.settled().await;
         Ok(map::task_path(task))
     }
 
     #[zbus(out_args("task"))]
-    async fn import(&self, file: OwnedFd, options: ImportOptions) -> Result<OwnedObjectPath, Refusal> {
+    async fn import(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] call: Header<'_>,
+        file: OwnedFd,
+        options: ImportOptions,
+    ) -> Result<OwnedObjectPath, Refusal> {
+        // Where there is nothing yet, nothing is replaced, and the loop is not told that it may.
+        let has_identity = self.handle.status().borrow().state != handle::DaemonState::NeedsSetUp;
         let plan = Plan {
             dry_run: options.dry_run.unwrap_or(false),
-            replace: options.replace.unwrap_or(false),
+            replace: has_identity && options.replace.unwrap_or(false),
             secret: options.secret.map(Secret::into_inner),
         };
+        if plan.replace && !plan.dry_run {
+            self.access.may_endanger(connection, &call).await?;
+        }
         let task = self.handle.import(opened(file), plan).await.map_err(refusal)?;
         self.settling.settled().await;
         Ok(map::task_path(task))
@@ -237,5 +306,10 @@ impl Manager {
         let retention = map::retention(&self.handle.retention().borrow());
         self.view.send_modify(|view| view.retention = retention);
         Ok(())
+    }
+
+    #[zbus(property)]
+    fn pin_set(&self) -> Result<bool, Refusal> {
+        Ok(self.open()?.pin_set)
     }
 }

@@ -5,6 +5,7 @@
 //! interfaces beside it answer calls. Bodies and invite texts leave in method replies only, which
 //! the bus carries to the caller alone; nothing that is broadcast holds one.
 
+mod access;
 mod conversation;
 mod error;
 mod inbox;
@@ -21,6 +22,7 @@ mod tree;
 mod view;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
@@ -29,6 +31,7 @@ use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 
 use crate::handle::Handle;
+use access::{ANSWER_WAIT, Access, Authority, Trusted};
 use tree::{Ended, Tree};
 
 /// The first pause before the bus is tried again.
@@ -111,10 +114,21 @@ impl fmt::Display for BusAddress {
 ///
 /// Where trying again would not help: the name is taken or denied, or the address is not one.
 pub async fn serve(handle: Handle, address: BusAddress) -> Result<(), ServeError> {
+    let authority = authority_on(&address);
+    serve_trusting(handle, address, Trusted::root_and_own(), authority).await
+}
+
+/// The same, where these users may do everything, and somebody else decides about the others.
+async fn serve_trusting(
+    handle: Handle,
+    address: BusAddress,
+    trusted: Trusted,
+    authority: Authority,
+) -> Result<(), ServeError> {
     let mut pause_ms = RETRY_MS_MIN;
     let (mut has_served, mut name_tries, mut waiting) = (false, 0, false);
     loop {
-        match try_once(&handle, &address).await {
+        match try_once(&handle, &address, Access::new(trusted.clone(), authority)).await {
             Tried::Stopping => return Ok(()),
             Tried::Failed(error) => return Err(error),
             Tried::NameTaken if has_served && name_tries < NAME_TRIES_MAX => name_tries += 1,
@@ -139,7 +153,7 @@ pub async fn serve(handle: Handle, address: BusAddress) -> Result<(), ServeError
     }
 }
 
-async fn try_once(handle: &Handle, address: &BusAddress) -> Tried {
+async fn try_once(handle: &Handle, address: &BusAddress, access: Access) -> Tried {
     let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_S_MAX), connect(address));
     let connection = tokio::select! {
         connected = connecting => match connected {
@@ -150,7 +164,7 @@ async fn try_once(handle: &Handle, address: &BusAddress) -> Tried {
         },
         () = stopped(handle) => return Tried::Stopping,
     };
-    let tried = serve_on(handle, address, &connection).await;
+    let tried = serve_on(handle, address, &connection, access).await;
     // A connection that is gone cannot be closed.
     let _ = connection.close().await;
     tried
@@ -165,10 +179,18 @@ async fn connect(address: &BusAddress) -> zbus::Result<Connection> {
     builder.build().await
 }
 
+/// Whom to ask about callers there. A session bus is its one user's, and polkit is not on it.
+fn authority_on(address: &BusAddress) -> Authority {
+    match address {
+        BusAddress::Session => Authority::Nobody,
+        BusAddress::System | BusAddress::Address(_) => Authority::Polkit(ANSWER_WAIT),
+    }
+}
+
 /// Builds the objects, then claims the name, then follows the loop.
-async fn serve_on(handle: &Handle, address: &BusAddress, connection: &Connection) -> Tried {
+async fn serve_on(handle: &Handle, address: &BusAddress, connection: &Connection, access: Access) -> Tried {
     let lost = |served: bool, error: zbus::Error| Tried::NoBus { served, text: error.to_string() };
-    let mut tree = match Tree::plant(handle.clone(), connection.clone()).await {
+    let mut tree = match Tree::plant(handle.clone(), connection.clone(), Arc::new(access)).await {
         Ok(tree) => tree,
         Err(error) => return lost(false, error),
     };

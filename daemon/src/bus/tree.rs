@@ -18,6 +18,7 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, ObjectPath};
 use zeroize::Zeroize as _;
 
+use super::access::{Access, Guarded};
 use super::conversation::{Conversation, Counters};
 use super::inbox::Inbox;
 use super::manager::Manager;
@@ -49,6 +50,7 @@ enum Next {
     Event(Arc<Event>),
     Lagged,
     Retention,
+    PinSet,
     Tasks,
     Settled,
     End(Ended),
@@ -57,6 +59,7 @@ enum Next {
 pub(super) struct Tree {
     handle: Handle,
     connection: Connection,
+    access: Arc<Access>,
     status: watch::Receiver<Status>,
     events: broadcast::Receiver<Arc<Event>>,
     settling: Settling,
@@ -69,13 +72,14 @@ pub(super) struct Tree {
     /// The pairings that ended, oldest first.
     ended: VecDeque<PairingId>,
     retention: watch::Receiver<config::Retention>,
+    pin_set: watch::Receiver<bool>,
     board: watch::Receiver<Board>,
     tasks: BTreeMap<TaskId, watch::Sender<TaskView>>,
 }
 
 impl Tree {
     /// Puts up the objects that are always there.
-    pub(super) async fn plant(handle: Handle, connection: Connection) -> zbus::Result<Self> {
+    pub(super) async fn plant(handle: Handle, connection: Connection, access: Arc<Access>) -> zbus::Result<Self> {
         // Before any snapshot, so that nothing falls between the two.
         let events = handle.subscribe();
         let mut status = handle.status();
@@ -85,15 +89,18 @@ impl Tree {
         let manager = Arc::new(watch::Sender::new(ManagerView::new(Status { state, client_id: first.client_id })));
         let (settling, waiting) = settling();
         let server = connection.object_server();
-        server.at(dbus::ROOT_PATH, Manager::new(handle.clone(), settling.clone(), manager.clone())).await?;
-        server.at(dbus::INBOX_PATH, Inbox::new(handle.clone())).await?;
+        let root = Manager::new(handle.clone(), settling.clone(), manager.clone(), access.clone());
+        server.at(dbus::ROOT_PATH, Guarded::new(root, access.clone())).await?;
+        server.at(dbus::INBOX_PATH, Guarded::new(Inbox::new(handle.clone()), access.clone())).await?;
         server.at(dbus::ROOT_PATH, ObjectManager).await?;
         let (peers, rooms, pairings, ended) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let retention = handle.retention();
+        let pin_set = handle.pin_set();
         let (board, tasks) = (handle.tasks().watch(), BTreeMap::new());
         Ok(Self {
             handle,
             connection,
+            access,
             status,
             events,
             settling,
@@ -104,6 +111,7 @@ impl Tree {
             pairings,
             ended,
             retention,
+            pin_set,
             board,
             tasks,
         })
@@ -115,13 +123,18 @@ impl Tree {
         self.show_tasks().await;
         self.clear().await;
         if status.state != DaemonState::Ready {
+            if self.manager.borrow().is_ready() {
+                self.access.end_elevations();
+            }
             return self.show_manager(|view| *view = ManagerView::new(status)).await;
         }
         if self.take_snapshot().await {
             let retention = map::retention(&self.retention.borrow_and_update());
+            let pin_set = *self.pin_set.borrow_and_update();
             self.show_manager(|view| {
                 view.status = status;
                 view.retention = retention;
+                view.pin_set = pin_set;
             })
             .await;
         }
@@ -139,7 +152,11 @@ impl Tree {
                     let retention = map::retention(&self.retention.borrow_and_update());
                     self.show_manager(|view| view.retention = retention).await;
                 }
-                Next::Retention => {}
+                Next::PinSet if self.manager.borrow().is_ready() => {
+                    let pin_set = *self.pin_set.borrow_and_update();
+                    self.show_manager(|view| view.pin_set = pin_set).await;
+                }
+                Next::Retention | Next::PinSet => {}
                 Next::Tasks => self.show_tasks().await,
                 Next::End(ended) => return ended,
             }
@@ -163,6 +180,10 @@ impl Tree {
             },
             changed = self.retention.changed() => match changed {
                 Ok(()) => Next::Retention,
+                Err(_) => Next::End(Ended::Stopping),
+            },
+            changed = self.pin_set.changed() => match changed {
+                Ok(()) => Next::PinSet,
                 Err(_) => Next::End(Ended::Stopping),
             },
             changed = self.board.changed() => match changed {
@@ -312,10 +333,10 @@ impl Tree {
                 let view = Arc::new(watch::Sender::new(new.clone()));
                 let server = self.connection.object_server();
                 let peer = Peer::new(self.handle.clone(), self.settling.clone(), view.clone());
-                told(server.at(&path, peer).await);
+                told(server.at(&path, self.guarded(peer)).await);
                 let counters = Counters::Peer(view.clone());
                 let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), counters);
-                told(server.at(&path, conversation).await);
+                told(server.at(&path, self.guarded(conversation)).await);
                 self.peers.insert(new.peer, view);
             }
         }
@@ -347,10 +368,10 @@ impl Tree {
                 let view = Arc::new(watch::Sender::new(new));
                 let server = self.connection.object_server();
                 let object = Room::new(self.handle.clone(), self.settling.clone(), view.subscribe());
-                told(server.at(&path, object).await);
+                told(server.at(&path, self.guarded(object)).await);
                 let counters = Counters::Room(view.clone());
                 let conversation = Conversation::new(self.handle.clone(), self.settling.clone(), counters);
-                told(server.at(&path, conversation).await);
+                told(server.at(&path, self.guarded(conversation)).await);
                 self.rooms.insert(room, view);
             }
         }
@@ -392,7 +413,7 @@ impl Tree {
             None => {
                 let view = watch::Sender::new(new);
                 let object = Pairing::new(self.handle.clone(), self.settling.clone(), view.subscribe());
-                told(self.connection.object_server().at(&path, object).await);
+                told(self.connection.object_server().at(&path, self.guarded(object)).await);
                 self.pairings.insert(pairing, view);
             }
         }
@@ -435,7 +456,7 @@ impl Tree {
                 let begun = TaskView { end: None, ..new.clone() };
                 let view = watch::Sender::new(begun.clone());
                 let object = Task::new(id, self.handle.tasks().clone(), view.subscribe());
-                told(self.connection.object_server().at(&path, object).await);
+                told(self.connection.object_server().at(&path, self.guarded(object)).await);
                 view.send_replace(new.clone());
                 self.tasks.insert(id, view);
                 begun
@@ -486,6 +507,10 @@ impl Tree {
             let interface = InterfaceName::from_static_str_unchecked(interface);
             told(Properties::properties_changed(&emitter, interface, changes, gone.into()).await);
         }
+    }
+
+    fn guarded<I>(&self, interface: I) -> Guarded<I> {
+        Guarded::new(interface, self.access.clone())
     }
 
     fn emitter<'p, P>(&self, path: P) -> Option<SignalEmitter<'p>>

@@ -24,6 +24,7 @@ pub(super) struct ManagerView {
     pub(super) notice: dbus::Notice,
     pub(super) unread: u64,
     pub(super) retention: dbus::Retention,
+    pub(super) pin_set: bool,
 }
 
 impl ManagerView {
@@ -36,6 +37,7 @@ impl ManagerView {
             notice: dbus::Notice::default(),
             unread: 0,
             retention: dbus::Retention::default(),
+            pin_set: false,
         }
     }
 
@@ -62,6 +64,7 @@ impl ManagerView {
         changed(&mut changes, "DisplayName", old.display_name.clone(), self.display_name.clone());
         changed(&mut changes, "Signaling", u32::from(old.signaling), u32::from(self.signaling));
         changed(&mut changes, "Unread", old.unread, self.unread);
+        changed(&mut changes, "PinSet", old.pin_set, self.pin_set);
         if self.notice != old.notice {
             changes.insert("LoggingNotice", notice_variant(&self.notice));
         }
@@ -74,7 +77,8 @@ impl ManagerView {
     /// Which properties no longer answer, as compared to `old`.
     pub(super) fn gone(&self, old: &Self) -> &'static [&'static str] {
         let became_locked = old.is_ready() && !self.is_ready();
-        if became_locked { &["DisplayName", "Signaling", "LoggingNotice", "Unread", "Retention"] } else { &[] }
+        const GONE: &[&str] = &["DisplayName", "Signaling", "LoggingNotice", "Unread", "Retention", "PinSet"];
+        if became_locked { GONE } else { &[] }
     }
 }
 
@@ -280,7 +284,7 @@ mod tests {
         let locked = view(DaemonState::Locked);
         let changes = locked.changes(&ready);
         assert_eq!(changes.keys().collect::<Vec<_>>(), [&"State"]);
-        assert_eq!(locked.gone(&ready).len(), 5);
+        assert_eq!(locked.gone(&ready).len(), 6);
         assert!(ready.gone(&locked).is_empty());
         assert!(ready.changes(&locked).contains_key("DisplayName"));
     }

@@ -1,23 +1,20 @@
 //! Backups, as tasks.
 
 use std::fs::File;
-use std::sync::Arc;
 
 use tracing::info;
-use zeroize::Zeroizing;
 
 use super::clock::now;
-use super::secret::verified;
 use crate::backup::{self, Access, Form, Plan, Restored};
 use crate::handle::CallError;
-use crate::store::{Attempts, CompleteDraft, Folder, Keyholder, ReadError, Reader, Store};
+use crate::store::{CompleteDraft, Folder, Keyholder, ReadError, Reader, Store};
 use crate::task::{Summary, Task, TaskEnd};
 
-/// What an export reads.
+/// What an export reads, and what it is to become.
 pub(super) struct Source {
     pub(super) reader: Reader,
     pub(super) keyholder: Keyholder,
-    pub(super) attempts: Arc<Attempts>,
+    pub(super) form: Form,
 }
 
 /// A store that is to take the place of what the device holds, and the task that ends with it.
@@ -45,10 +42,9 @@ impl Opened {
     }
 }
 
-/// Writes a backup; in clear only for whoever knows the secret. Takes as long as reading the whole
-/// store: not for the async loop's own thread.
-pub(super) fn export(source: &Source, file: File, plain: Option<Zeroizing<String>>, mut task: Task) {
-    let end = match exported(source, file, plain, &mut task) {
+/// Writes a backup. Takes as long as reading the whole store: not for the async loop's own thread.
+pub(super) fn export(source: &Source, file: File, mut task: Task) {
+    let end = match exported(source, file, &mut task) {
         Ok(summary) => {
             info!("a backup has been written");
             TaskEnd::Done(summary)
@@ -58,21 +54,9 @@ pub(super) fn export(source: &Source, file: File, plain: Option<Zeroizing<String
     task.end(end);
 }
 
-fn exported(
-    source: &Source,
-    file: File,
-    plain: Option<Zeroizing<String>>,
-    task: &mut Task,
-) -> Result<Summary, TaskEnd> {
-    let form = match plain {
-        None => Form::Encrypted,
-        Some(secret) => {
-            verified(&source.keyholder, &source.attempts, &secret).map_err(TaskEnd::Failed)?;
-            Form::Plain
-        }
-    };
+fn exported(source: &Source, file: File, task: &mut Task) -> Result<Summary, TaskEnd> {
     let access = source.keyholder.backup().ok_or_else(|| TaskEnd::Failed(ReadError::Locked.into()))?;
-    Ok(backup::export(&source.reader, &access, form, file, now().utc_ms, task)?)
+    Ok(backup::export(&source.reader, &access, source.form, file, now().utc_ms, task)?)
 }
 
 /// Reads a backup. `None` if the task has ended with it: it failed, or nothing more was wanted. Takes

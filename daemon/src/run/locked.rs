@@ -1,7 +1,6 @@
 //! The loop while the store is locked: only set-up and unlocking are answered.
 
 use std::fs::File;
-use std::sync::Arc;
 
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{RequestError, checked_name};
@@ -11,7 +10,7 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::backup::{self, Opened};
-use super::secret::{judged, not_empty};
+use super::secret::{Wrong, judged, not_empty};
 use super::{Next, Start, entropy, stopped, wiped};
 use crate::backup::{Access, Plan};
 use crate::handle::{Call, CallError, Desk};
@@ -24,6 +23,8 @@ type Worked = (Found, Result<Outcome, CallError>);
 enum Outcome {
     Opened(Opened),
     Wiped,
+    /// The store stays locked; the secret was right.
+    Proven,
     /// A task has ended, and has told it.
     Told,
 }
@@ -44,7 +45,7 @@ enum AskedBy {
 
 struct Locked<'a> {
     folder: &'a Folder,
-    attempts: &'a Arc<Attempts>,
+    wrong: &'a Wrong,
     /// `None` while the work has it.
     found: Option<Found>,
     work: Option<Work>,
@@ -53,12 +54,12 @@ struct Locked<'a> {
 pub(super) async fn run(
     found: Found,
     folder: &Folder,
-    attempts: &Arc<Attempts>,
+    wrong: &Wrong,
     start: Option<Start>,
     desk: &mut Desk,
     stop: &mut watch::Receiver<bool>,
 ) -> Next {
-    let mut locked = Locked { folder, attempts, found: Some(found), work: None };
+    let mut locked = Locked { folder, wrong, found: Some(found), work: None };
     if let Some(start) = start {
         locked.start(start);
     }
@@ -78,7 +79,7 @@ pub(super) async fn run(
                 }
                 match result {
                     Ok(Outcome::Opened(opened)) => return Next::Open(opened),
-                    Ok(Outcome::Wiped | Outcome::Told) | Err(_) => locked.found = Some(found),
+                    Ok(Outcome::Wiped | Outcome::Proven | Outcome::Told) | Err(_) => locked.found = Some(found),
                 }
             }
             () = stopped(stop) => {
@@ -162,15 +163,23 @@ impl Locked<'_> {
                 });
             }
             (Call::Unlock { secret, done }, Some(Found::Locked(store))) => {
-                let attempts = self.attempts.clone();
+                let attempts = self.wrong.secrets.clone();
                 self.begin(AskedBy::Caller(done), move || {
                     let result = unlock(&store, &attempts, &secret);
                     (Found::Locked(store), result.map(opened))
                 });
             }
-            (Call::Wipe { secret, done }, Some(Found::Locked(store))) => {
-                let (folder, attempts) = (self.folder.clone(), self.attempts.clone());
-                self.begin(AskedBy::Caller(done), move || wipe(&folder, store, &attempts, &secret));
+            // The PIN lies sealed in the store: here only the secret can be judged.
+            (Call::Prove { proof, done }, Some(Found::Locked(store))) => {
+                let attempts = self.wrong.pins.clone();
+                self.begin(AskedBy::Caller(done), move || {
+                    let result = proven(&store, &attempts, &proof);
+                    (Found::Locked(store), result.map(|()| Outcome::Proven))
+                });
+            }
+            (Call::Wipe { done }, Some(Found::Locked(store))) => {
+                let folder = self.folder.clone();
+                self.begin(AskedBy::Caller(done), move || wipe(&folder, store));
             }
             (Call::Import { file, plan, done }, Some(Found::Empty)) => match tasks.begin(TaskKind::Import) {
                 Ok(task) => {
@@ -205,9 +214,11 @@ fn refuse(call: Call, refusal: CallError) {
         Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
         Call::Lock { done } => drop(done.send(Ok(()))),
         Call::ChooseRetention { done, .. } => drop(done.send(Err(refusal))),
-        Call::Unlock { done, .. } | Call::ChangeSecret { done, .. } | Call::Wipe { done, .. } => {
-            drop(done.send(Err(refusal)));
-        }
+        Call::Unlock { done, .. }
+        | Call::ChangeSecret { done, .. }
+        | Call::Wipe { done }
+        | Call::Prove { done, .. }
+        | Call::SetPin { done, .. } => drop(done.send(Err(refusal))),
         Call::Check { done } | Call::RotateKey { done } | Call::Export { done, .. } | Call::Import { done, .. } => {
             drop(done.send(Err(refusal)));
         }
@@ -263,10 +274,17 @@ fn not_opened(error: UnlockError) -> CallError {
     }
 }
 
-fn wipe(folder: &Folder, store: LockedStore, attempts: &Attempts, secret: &Zeroizing<String>) -> Worked {
-    if let Err(error) = judged(attempts, || store.verify(secret.as_bytes()).map_err(not_opened)) {
-        return (Found::Locked(store), Err(error));
-    }
+/// Whether this is the store's secret.
+fn proven(store: &LockedStore, attempts: &Attempts, proof: &Zeroizing<String>) -> Result<(), CallError> {
+    judged(attempts, || {
+        store.verify(proof.as_bytes()).map_err(|error| match error {
+            UnlockError::WrongSecret => CallError::WrongPin,
+            error => not_opened(error),
+        })
+    })
+}
+
+fn wipe(folder: &Folder, store: LockedStore) -> Worked {
     match destroyed(folder, &store.client_id()) {
         Ok(()) => (Found::Empty, Ok(Outcome::Wiped)),
         Err(error) => (Found::Locked(store), Err(error)),

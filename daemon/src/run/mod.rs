@@ -4,6 +4,7 @@
 mod backup;
 mod check;
 mod clock;
+mod end;
 mod journal;
 mod locked;
 mod ready;
@@ -20,8 +21,9 @@ use zeroize::Zeroizing;
 use crate::config::{Config, Link, Signaling};
 use crate::credential;
 use crate::handle::{DaemonState, Desk, Handle, Status, door};
-use crate::store::{self, Attempts, Folder, FolderError, Found, OpenError};
+use crate::store::{self, Folder, FolderError, Found, OpenError};
 use backup::Opened;
+use secret::Wrong;
 
 /// What the loop needs to know.
 #[derive(Clone, Debug)]
@@ -70,7 +72,7 @@ pub struct Daemon {
     settings: Settings,
     desk: Desk,
     folder: Folder,
-    attempts: Arc<Attempts>,
+    wrong: Wrong,
     found: Found,
 }
 
@@ -102,11 +104,11 @@ impl Daemon {
     /// A folder that must not or cannot be used; the sentence says what to do.
     pub fn new(settings: Settings) -> Result<(Self, Handle), StartError> {
         let folder = Folder::open(&settings.data_dir)?;
-        let attempts =
-            Attempts::open(&folder).map_err(|source| FolderError::Io { path: settings.data_dir.clone(), source })?;
+        let wrong =
+            Wrong::open(&folder).map_err(|source| FolderError::Io { path: settings.data_dir.clone(), source })?;
         let found = store::open(&folder)?;
         let (handle, desk) = door(status(&found));
-        Ok((Self { settings, desk, folder, attempts: Arc::new(attempts), found }, handle))
+        Ok((Self { settings, desk, folder, wrong, found }, handle))
     }
 
     /// Runs until `stop` becomes true.
@@ -118,10 +120,10 @@ impl Daemon {
             next = match next {
                 Next::Lock(found) => {
                     self.desk.status.send_replace(status(&found));
-                    locked::run(found, &self.folder, &self.attempts, start.take(), &mut self.desk, &mut stop).await
+                    locked::run(found, &self.folder, &self.wrong, start.take(), &mut self.desk, &mut stop).await
                 }
                 Next::Open(opened) => {
-                    ready::run(opened, &self.folder, &self.attempts, &self.settings, &mut self.desk, &mut stop).await
+                    ready::run(opened, &self.folder, &self.wrong, &self.settings, &mut self.desk, &mut stop).await
                 }
                 Next::Stop => return,
             };

@@ -11,16 +11,18 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tracing::{debug, info, warn};
 use zeroize::Zeroizing;
 
-use super::backup::{self, Import, Opened};
+use super::backup::{self, Opened};
 use super::clock::now;
+use super::end::{Done, End};
 use super::retention::Keeper;
-use super::{Next, Settings, check, entropy, journal, locked, publish, retention, secret, stopped, wiped};
-use crate::backup::{Access, Plan};
+use super::secret::Wrong;
+use super::{Next, Settings, check, entropy, journal, publish, retention, secret, stopped, wiped};
+use crate::backup::{Access, Form, Plan};
 use crate::handle::{Call, CallError, DaemonState, Desk, Read, Row, Status};
 use crate::link::{self, LinkReport, Links};
 use crate::network::{self, Network};
 use crate::signaling;
-use crate::store::{self, Attempts, Folder, Found, Keyholder, Reader, Writer};
+use crate::store::{Folder, Keyholder, Reader, Writer};
 use crate::task::{TaskId, TaskKind};
 
 /// Reads of history that run side by side; each holds at most one page.
@@ -30,17 +32,6 @@ const LOADS_MAX: usize = 256;
 
 /// Overwritten of the stack after each input: handshakes go deepest, and an optimized build needs a fraction of it.
 const STACK_BYTES: usize = 64 * 1024;
-
-/// Whom to tell how a call ended.
-type Done = oneshot::Sender<Result<(), CallError>>;
-
-/// Why the store is closed while the program goes on.
-enum End {
-    Lock(Done),
-    Wipe(Done),
-    /// Another store is to take its place.
-    Import(Box<Import>),
-}
 
 struct Ready<'a> {
     engine: Engine,
@@ -54,7 +45,7 @@ struct Ready<'a> {
     replies: BTreeMap<RequestId, oneshot::Sender<Result<Reply, CallError>>>,
     next_request: u64,
     keeper: Keeper,
-    attempts: Arc<Attempts>,
+    wrong: Wrong,
     folder: &'a Folder,
     client_id: ClientId,
     ends_in: mpsc::Sender<End>,
@@ -69,7 +60,7 @@ struct Inputs {
     links: mpsc::Receiver<(kith_engine::LinkId, LinkReport)>,
     signals: Option<mpsc::Receiver<Signal>>,
     network: Network,
-    /// What takes the store away, once it is certain: the secret was right, the backup is whole.
+    /// What takes the store away, once it is certain: the backup is whole.
     ends: mpsc::Receiver<End>,
 }
 
@@ -90,7 +81,7 @@ enum Input {
 pub(super) async fn run(
     opened: Opened,
     folder: &Folder,
-    attempts: &Arc<Attempts>,
+    wrong: &Wrong,
     settings: &Settings,
     desk: &mut Desk,
     stop: &mut watch::Receiver<bool>,
@@ -115,6 +106,7 @@ pub(super) async fn run(
         retention::choice(&reader).await,
         desk.retention.clone(),
     );
+    desk.pin_set.send_replace(secret::has_pin(&reader).await);
     desk.status.send_replace(Status { state: DaemonState::Ready, client_id: Some(client_id) });
     info!("ready");
     if let Some(imported) = opened.imported {
@@ -133,7 +125,7 @@ pub(super) async fn run(
             replies: BTreeMap::new(),
             next_request: 1,
             keeper,
-            attempts: attempts.clone(),
+            wrong: wrong.clone(),
             folder,
             client_id,
             ends_in,
@@ -143,6 +135,7 @@ pub(super) async fn run(
                 events: desk.events.clone(),
                 status: desk.status.clone(),
                 retention: desk.retention.clone(),
+                pin_set: desk.pin_set.clone(),
                 tasks: desk.tasks.clone(),
             },
         };
@@ -152,52 +145,8 @@ pub(super) async fn run(
     };
     match end {
         None => Next::Stop,
-        Some(End::Lock(done)) => lock(folder, desk, done),
-        Some(End::Wipe(done)) => wipe(folder, client_id, desk, done).await,
-        Some(End::Import(import)) => restore(folder, import).await,
+        Some(end) => end.carry_out(folder, client_id, desk).await,
     }
-}
-
-fn lock(folder: &Folder, desk: &Desk, done: Done) -> Next {
-    match store::open(folder) {
-        Ok(found) => {
-            desk.status.send_replace(super::status(&found));
-            let _ = done.send(Ok(()));
-            Next::Lock(found)
-        }
-        Err(error) => {
-            let _ = done.send(Err(CallError::Corrupt(error.to_string())));
-            Next::Stop
-        }
-    }
-}
-
-/// Goes on with the store of a backup; with the former one, locked, if that has failed.
-async fn restore(folder: &Folder, import: Box<Import>) -> Next {
-    match tokio::task::spawn_blocking(move || wiped(|| import.publish())).await {
-        Ok(Ok(opened)) => Next::Open(opened),
-        Ok(Err(error)) => {
-            warn!("the store of the backup could not be put in its place: {error}");
-            store::open(folder).map_or(Next::Stop, Next::Lock)
-        }
-        Err(_) => Next::Stop,
-    }
-}
-
-async fn wipe(folder: &Folder, client_id: ClientId, desk: &Desk, done: Done) -> Next {
-    let folder = folder.clone();
-    let destroyed = tokio::task::spawn_blocking(move || locked::destroyed(&folder, &client_id)).await;
-    let (result, next) = match destroyed {
-        Ok(Ok(())) => (Ok(()), Next::Lock(Found::Empty)),
-        Ok(Err(error)) => (Err(error), Next::Stop),
-        Err(_) => (Err(CallError::Stopping), Next::Stop),
-    };
-    if result.is_ok() {
-        desk.status.send_replace(super::status(&Found::Empty));
-    }
-    // The caller may have gone.
-    let _ = done.send(result);
-    next
 }
 
 /// Shows how far the sealing of what lies in clear has come, if there is any. Where other long work
@@ -253,6 +202,7 @@ impl Ready<'_> {
             match next(&mut self.writer, inputs, calls, stop, timeout).await {
                 Input::Stop => return None,
                 Input::Call(Call::Lock { done }) => return Some(End::Lock(done)),
+                Input::Call(Call::Wipe { done }) => return Some(End::Wipe(done)),
                 Input::End(end) => return Some(end),
                 input => self.take(input),
             }
@@ -301,7 +251,8 @@ impl Ready<'_> {
             Call::Read { read, done } => self.read(read, done),
             Call::Snapshot { done } => drop(done.send(Ok(self.engine.snapshot()))),
             Call::SetUp { done, .. } => drop(done.send(Err(CallError::AlreadySetUp))),
-            Call::Wipe { secret, done } => self.wipe(secret, done),
+            Call::Prove { proof, done } => self.prove(proof, done),
+            Call::SetPin { old, new, done } => self.set_pin(old, new, done),
             Call::ChooseRetention { choice, done } => self.keeper.choose(choice, done),
             Call::Check { done } => drop(done.send(self.check())),
             Call::Export { file, plain, done } => drop(done.send(self.export(file, plain))),
@@ -309,21 +260,29 @@ impl Ready<'_> {
             Call::ChangeSecret { old, new, done } => self.change_secret(old, new, done),
             Call::RotateKey { done } => drop(done.send(self.rotate_key())),
             // Already open.
-            Call::Unlock { done, .. } | Call::Lock { done } => drop(done.send(Ok(()))),
+            Call::Unlock { done, .. } => drop(done.send(Ok(()))),
+            // `serve` takes them.
+            Call::Lock { done } | Call::Wipe { done } => drop(done.send(Err(CallError::Busy))),
         }
     }
 
-    /// Closes the store and wipes it, if the secret is right.
-    fn wipe(&self, secret: Zeroizing<String>, done: Done) {
-        let (attempts, keyholder, ends) = (self.attempts.clone(), self.keyholder.clone(), self.ends_in.clone());
-        let verified = tokio::task::spawn_blocking(move || wiped(|| secret::verified(&keyholder, &attempts, &secret)));
-        tokio::spawn(async move {
-            match verified.await {
-                // In vain where the loop has ended meanwhile; the caller learns that.
-                Ok(Ok(())) => drop(ends.send(End::Wipe(done)).await),
-                Ok(Err(error)) => drop(done.send(Err(error))),
-                Err(_) => drop(done.send(Err(CallError::Stopping))),
-            }
+    fn prove(&self, proof: Zeroizing<String>, done: Done) {
+        let (reader, keyholder, attempts) = (self.reader.clone(), self.keyholder.clone(), self.wrong.pins.clone());
+        // Whoever asked may have gone.
+        tokio::task::spawn_blocking(move || {
+            done.send(wiped(|| secret::proven(&reader, &keyholder, &attempts, &proof)))
+        });
+    }
+
+    fn set_pin(&self, old: Option<Zeroizing<String>>, new: Zeroizing<String>, done: Done) {
+        let (reader, keyholder, attempts) = (self.reader.clone(), self.keyholder.clone(), self.wrong.pins.clone());
+        let pin_set = self.desk.pin_set.clone();
+        // Whoever asked may have gone; the PIN is changed all the same.
+        tokio::task::spawn_blocking(move || {
+            let changed = wiped(|| secret::pin_changed(&reader, &keyholder, &attempts, old.as_ref(), &new));
+            done.send(changed.map(|is_set| {
+                pin_set.send_replace(is_set);
+            }))
         });
     }
 
@@ -334,12 +293,12 @@ impl Ready<'_> {
         Ok(id)
     }
 
-    fn export(&self, file: File, plain: Option<Zeroizing<String>>) -> Result<TaskId, CallError> {
+    fn export(&self, file: File, plain: bool) -> Result<TaskId, CallError> {
         let task = self.desk.tasks.begin(TaskKind::Export)?;
         let id = task.id();
         let (reader, keyholder) = (self.reader.clone(), self.keyholder.clone());
-        let source = backup::Source { reader, keyholder, attempts: self.attempts.clone() };
-        tokio::task::spawn_blocking(move || wiped(|| backup::export(&source, file, plain, task)));
+        let source = backup::Source { reader, keyholder, form: if plain { Form::Plain } else { Form::Encrypted } };
+        tokio::task::spawn_blocking(move || wiped(|| backup::export(&source, file, task)));
         Ok(id)
     }
 
@@ -362,7 +321,7 @@ impl Ready<'_> {
 
     /// The old secret is judged as at the unlocking: whoever guesses here is slowed down, too.
     fn change_secret(&self, old: Zeroizing<String>, new: Zeroizing<String>, done: Done) {
-        let (keyholder, attempts) = (self.keyholder.clone(), self.attempts.clone());
+        let (keyholder, attempts) = (self.keyholder.clone(), self.wrong.secrets.clone());
         // Whoever asked may have gone; the secret is changed all the same.
         tokio::task::spawn_blocking(move || done.send(wiped(|| secret::changed(&keyholder, &attempts, &old, &new))));
     }

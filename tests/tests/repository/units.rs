@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kith_dbus::Action;
 use kith_system_tests::{Bus, Policy, Programs};
 
 use crate::root;
@@ -96,6 +97,28 @@ async fn a_message_bus_starts_with_the_policy() {
     let policy = root().join("systemd/dbus-1/system.d/org.kith.Messenger1.conf");
     let bus = Bus::start_with(&Policy::OpenAndFile(policy)).await.unwrap();
     assert!(bus.address().starts_with("unix:path="));
+}
+
+#[test]
+fn the_policy_of_polkit_has_each_action_once_in_two_languages() {
+    let text = fs::read_to_string(root().join("systemd/polkit-1/actions/org.kith.messenger1.policy")).unwrap();
+    let mut named = Vec::new();
+    for part in text.split("<action id=\"").skip(1) {
+        let (id, body) = part.split_once('"').unwrap();
+        let (body, _) = body.split_once("</action>").unwrap();
+        named.push(id);
+        for element in ["<description>", "<description xml:lang=\"de\">", "<message>", "<message xml:lang=\"de\">"] {
+            assert_eq!(body.matches(element).count(), 1, "{id}: {element}");
+        }
+        // polkit tells nobody but root and the owner of an action whether somebody else may do it.
+        let owner = "<annotate key=\"org.freedesktop.policykit.owner\">unix-user:kith</annotate>";
+        assert!(body.contains(owner), "{id}");
+        let default = if id == Action::Wipe.id() { "auth_admin" } else { "yes" };
+        for who in ["any", "inactive", "active"] {
+            assert!(body.contains(&format!("<allow_{who}>{default}</allow_{who}>")), "{id}: {who}");
+        }
+    }
+    assert_eq!(named, Action::ALL.map(Action::id));
 }
 
 #[test]

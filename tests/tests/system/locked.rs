@@ -62,7 +62,7 @@ impl<'a> Member<'a> {
 /// What answers while the store is locked.
 fn answers(interface: &str, member: &Member<'_>) -> bool {
     let names: &[&str] = match member.kind {
-        "method" => &["SetUp", "Unlock", "Wipe", "Lock"],
+        "method" => &["SetUp", "Unlock", "Elevate", "StepDown", "Wipe", "Lock"],
         _ => &["State", "Version", "ClientId"],
     };
     interface == MANAGER_INTERFACE && names.contains(&member.name.as_str())

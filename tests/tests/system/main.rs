@@ -2,6 +2,7 @@
 //!
 //! What takes more than a few seconds is in `long`; `cargo xtask test quick` leaves that out.
 
+mod access;
 mod backup;
 mod chaos;
 mod clients;

@@ -124,7 +124,12 @@ async fn set(bus: &Bus, posted: &Posted) -> Result<(), Failure> {
             let choice = RetentionChoice { messages_max, days_max, ..RetentionChoice::default() };
             Ok(manager.set_retention(choice).await?)
         }
-        "secret" => manager.change_secret(&secret("old"), &secret("new")).await,
+        "secret" => {
+            // The old secret proves that it may be changed, and no more than that is to be done with it.
+            manager.elevate(&secret("old")).await?;
+            let changed = manager.change_secret(&secret("old"), &secret("new")).await;
+            manager.step_down().await.and(changed)
+        }
         _ => Ok(()),
     }
 }

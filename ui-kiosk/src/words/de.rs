@@ -184,6 +184,9 @@ fn refusal(name: RefusalName) -> Option<&'static str> {
         RefusalName::RateLimited => {
             "Das war zu oft oder zu viel auf einmal: warten Sie, und versuchen Sie es dann wieder."
         }
+        RefusalName::NotAuthorized => {
+            "Das ist hier nicht erlaubt: es braucht die PIN oder jemanden, der das Gerät verwaltet."
+        }
         RefusalName::NotFound => "Das gibt es nicht (mehr).",
         RefusalName::NotPaired => "Der Kontakt hat die Kopplung noch nicht bestätigt.",
         RefusalName::Blocked => "Der Kontakt ist blockiert: heben Sie das zuerst auf.",

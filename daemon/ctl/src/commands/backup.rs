@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 use zbus::wire::Fd;
 
+use super::guard::dangerous;
 use super::task::{self, Summary};
 use crate::arguments::{Arguments, Import};
 use crate::bus;
@@ -35,15 +36,13 @@ pub(super) async fn export(
     if !force && path.symlink_metadata().is_ok() {
         return Err(exists(path));
     }
-    let options = if plain {
+    if plain {
         console.remark(PLAIN_WARNING)?;
-        let secret = Secret::from(console.secret("The store's secret: ", false)?);
-        ExportOptions { plain: Some(true), secret: Some(secret) }
-    } else {
-        ExportOptions::default()
-    };
+    }
+    let options = ExportOptions { plain: plain.then_some(true) };
     let file = NamedTempFile::new_in(folder_of(path)).map_err(|error| unusable(path, &error))?;
-    let task = manager.export(&Fd::from(file.as_file().as_fd()), &options).await?;
+    let begun = async || manager.export(&Fd::from(file.as_file().as_fd()), &options).await;
+    let task = if plain { dangerous(&manager, console, begun).await? } else { begun().await? };
     let summary = task::followed(&connection, &task, console, arguments.json).await?;
     let persisted = if force { file.persist(path) } else { file.persist_noclobber(path) };
     persisted.map_err(|error| match error.error.kind() {
@@ -76,7 +75,8 @@ pub(super) async fn import(
     let is_new = manager.state().await? == DaemonState::NeedsSetUp;
     let secret = asked_secret(console, import, is_encrypted(&file), is_new)?;
     let options = ImportOptions { dry_run: Some(import.dry_run), replace: Some(import.replace), secret };
-    let task = manager.import(&Fd::from(file.as_fd()), &options).await?;
+    let begun = async || manager.import(&Fd::from(file.as_fd()), &options).await;
+    let task = if import.replace { dangerous(&manager, console, begun).await? } else { begun().await? };
     let summary = task::followed(&connection, &task, console, arguments.json).await?;
     let value = json!({
         "client_id": summary.text("client_id"),

@@ -3,6 +3,7 @@
 use kith_dbus::RetentionChoice;
 use serde_json::json;
 
+use super::guard::dangerous;
 use super::task;
 use crate::arguments::{self, Arguments};
 use crate::bus;
@@ -78,8 +79,7 @@ pub(super) async fn wipe(arguments: &Arguments, console: &mut Console<'_>, yes: 
             return Err(CommandError::Cancelled);
         }
     }
-    let secret = console.secret("The store's secret: ", false)?;
-    manager.wipe(&secret.into()).await?;
+    dangerous(&manager, console, async || manager.wipe(kith_dbus::WIPE_WORD).await).await?;
     let value = json!({ "state": manager.state().await?.word() });
     console.result(arguments.json, &value, "Everything is wiped: this device has no identity any more.")
 }

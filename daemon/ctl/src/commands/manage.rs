@@ -37,14 +37,6 @@ pub(super) async fn unlock(arguments: &Arguments, console: &mut Console<'_>) -> 
     console.result(arguments.json, &value, "The messenger is ready.")
 }
 
-pub(super) async fn change_secret(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
-    let manager = bus::manager(&bus::connect(arguments).await?).await?;
-    let (old, new) = console.old_and_new_secret()?;
-    manager.change_secret(&old.into(), &new.into()).await?;
-    let words = "The new secret holds. If somebody may know the old one, run kithctl rotate-key.";
-    console.result(arguments.json, &json!({ "changed": true }), words)
-}
-
 pub(super) async fn rotate_key(arguments: &Arguments, console: &mut Console<'_>) -> Result<(), CommandError> {
     let connection = bus::connect(arguments).await?;
     let path = bus::manager(&connection).await?.rotate_key().await?;
@@ -108,6 +100,9 @@ async fn ready_status(
         lines.push(format!("its log:    {}", log_notice(notice.mode, &notice.text)));
     }
     lines.push(format!("unread:     {unread}"));
+    let pin_set = manager.pin_set().await?;
+    lines.push(format!("PIN:        {}", if pin_set { "set" } else { "none" }));
+    value["pin_set"] = json!(pin_set);
     value["display_name"] = json!(name);
     value["signaling"] = json!(signaling.word());
     value["logging_notice"] = json!({ "mode": notice.mode.word(), "text": notice.text });

@@ -2,6 +2,7 @@
 
 mod backup;
 mod compare;
+mod guard;
 mod keep;
 mod manage;
 mod message;
@@ -21,8 +22,9 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
     match &arguments.command {
         Command::SetUp { name } => manage::set_up(arguments, console, name.clone()).await,
         Command::Unlock => manage::unlock(arguments, console).await,
-        Command::ChangeSecret => manage::change_secret(arguments, console).await,
+        Command::ChangeSecret => guard::change_secret(arguments, console).await,
         Command::RotateKey => manage::rotate_key(arguments, console).await,
+        Command::Pin { remove } => guard::pin(arguments, console, *remove).await,
         Command::Lock => manage::lock(arguments, console).await,
         Command::Check => keep::check(arguments, console).await,
         Command::Export { file, plain, force } => backup::export(arguments, console, file, *plain, *force).await,

@@ -109,6 +109,8 @@ async fn a_locked_messenger_answers_nothing_but_what_unlocks_it() {
     assert_eq!(refused(manager.signaling().await), RefusalName::Locked);
     assert_eq!(refused(manager.logging_notice().await), RefusalName::Locked);
     assert_eq!(refused(manager.unread().await), RefusalName::Locked);
+    assert_eq!(refused(manager.pin_set().await), RefusalName::Locked);
+    assert_eq!(refused(manager.set_pin(&"".into(), &"1234".into()).await), RefusalName::Locked);
     assert_eq!(refused(manager.invite(&InviteOptions::default()).await), RefusalName::Locked);
     assert_eq!(refused(manager.accept("kith:gate", &AcceptOptions::default()).await), RefusalName::Locked);
     let file = tempfile::tempfile().unwrap();
@@ -143,22 +145,8 @@ async fn locking_takes_down_contacts_and_pairings_and_says_so() {
     while !properties.contains_key("State") {
         (interface, properties, gone) = next(&mut signals, "PropertiesChanged").await.body().deserialize().unwrap();
     }
-    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 5));
+    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 6));
     assert_eq!(u32::try_from(properties.remove("State").unwrap()), Ok(u32::from(Shown::Locked)));
-}
-
-#[tokio::test]
-async fn a_plain_backup_and_the_secret_go_together() {
-    let stage = Stage::ready().await;
-    let (manager, file) = (stage.manager().await, tempfile::tempfile().unwrap());
-    let file = Fd::from(file.as_fd());
-    for (plain, secret) in [(Some(true), None), (None, Some(SECRET.into())), (Some(false), Some(SECRET.into()))] {
-        let options = ExportOptions { plain, secret };
-        assert_eq!(refused(manager.export(&file, &options).await), RefusalName::InvalidArgument);
-    }
-    let path = manager.export(&file, &ExportOptions::default()).await.unwrap();
-    assert_eq!(stage.paths().await.len(), 2);
-    assert_eq!(kith_dbus::task_number_of(&path), Some(1));
 }
 
 #[tokio::test]

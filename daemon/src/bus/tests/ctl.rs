@@ -147,6 +147,7 @@ async fn a_device_is_set_up_locked_and_unlocked_by_piped_secrets() {
     let expected = json!({
         "state": "ready", "version": env!("CARGO_PKG_VERSION"), "client_id": OWN.to_string(), "display_name": "porch",
         "signaling": "online", "logging_notice": { "mode": "active", "text": "Kept for a week." }, "unread": 0,
+        "pin_set": false,
     });
     assert_eq!(status, expected);
     assert!(ctl(&stage, &["status"], "").await.done().out.contains("signaling:  online"));
@@ -454,16 +455,47 @@ async fn a_check_says_what_is_damaged_and_exits_so() {
 }
 
 #[tokio::test]
-async fn wiping_needs_an_answer_and_the_secret() {
-    let stage = Stage::ready().await;
+async fn wiping_needs_an_answer_and_who_is_not_trusted_the_pin() {
+    let stage = Stage::of_strangers(DaemonState::Ready, ANSWER_WAIT).await;
+    stage.fake.act(|world| world.pin = Some("2580".to_owned())).await;
     let unanswered = ctl(&stage, &["wipe"], SECRET).await;
     assert_eq!(unanswered.exit, Exit::Usage);
     assert!(unanswered.err.contains("--yes"), "{}", unanswered.err);
     let wrong = ctl(&stage, &["--json", "wipe", "--yes"], "wrong").await;
     assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
     assert_eq!(ctl(&stage, &["--json", "status"], "").await.done().json()["state"], "ready");
-    let wiped = ctl(&stage, &["--json", "wipe", "--yes"], SECRET).await.done();
+    let wiped = ctl(&stage, &["--json", "wipe", "--yes"], "2580").await.done();
     assert_eq!(wiped.json(), json!({ "state": "needs-set-up" }));
+    let stage = Stage::ready().await;
+    let wiped = ctl(&stage, &["--json", "wipe", "--yes"], "").await.done();
+    assert_eq!(wiped.json(), json!({ "state": "needs-set-up" }));
+}
+
+#[tokio::test]
+async fn a_pin_is_set_changed_and_removed_at_the_command_line() {
+    let stage = Stage::of_strangers(DaemonState::Ready, ANSWER_WAIT).await;
+    let unproven = ctl(&stage, &["--json", "pin"], "\n2580").await;
+    assert_eq!((unproven.exit, &unproven.json()["error"]["name"]), (Exit::Refused, &json!("NotAuthorized")));
+    let set = ctl(&stage, &["--json", "pin"], &format!("{SECRET}\n2580\n")).await.done();
+    assert_eq!(set.json(), json!({ "pin_set": true }));
+    assert_eq!(ctl(&stage, &["--json", "status"], "").await.done().json()["pin_set"], true);
+    assert_eq!(ctl(&stage, &["pin"], "2580").await.exit, Exit::Usage);
+    ctl(&stage, &["pin"], "2580\n1379\n").await.done();
+    assert_eq!(stage.fake.act(|world| world.pin.clone()).await.as_deref(), Some("1379"));
+    ctl(&stage, &["pin", "--remove"], "1379\n").await.done();
+    assert_eq!(ctl(&stage, &["--json", "status"], "").await.done().json()["pin_set"], false);
+    // Root needs none.
+    let stage = Stage::ready().await;
+    ctl(&stage, &["pin"], "\n2580\n").await.done();
+    assert_eq!(stage.fake.act(|world| world.pin.clone()).await.as_deref(), Some("2580"));
+}
+
+#[tokio::test]
+async fn the_old_secret_is_proof_enough_to_change_it() {
+    let stage = Stage::of_strangers(DaemonState::Ready, ANSWER_WAIT).await;
+    let wrong = ctl(&stage, &["--json", "change-secret"], "guess\nanother").await;
+    assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));
+    ctl(&stage, &["change-secret"], &format!("{SECRET}\nanother")).await.done();
 }
 
 fn path_in(folder: &tempfile::TempDir, name: &str) -> String {
@@ -501,8 +533,9 @@ async fn a_backup_appears_whole_and_for_its_owner_only() {
 }
 
 #[tokio::test]
-async fn a_plain_backup_takes_the_secret_and_comes_with_a_warning() {
-    let (stage, folder) = (Stage::ready().await, tempfile::tempdir().unwrap());
+async fn a_plain_backup_takes_the_pin_or_the_secret_and_comes_with_a_warning() {
+    let stage = Stage::of_strangers(DaemonState::Ready, ANSWER_WAIT).await;
+    let folder = tempfile::tempdir().unwrap();
     let plain = path_in(&folder, "hall.json");
     let wrong = ctl(&stage, &["--json", "export", "--plain", &plain], "wrong").await;
     assert_eq!((wrong.exit, &wrong.json()["error"]["name"]), (Exit::Refused, &json!("WrongSecret")));

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) keys: BTreeMap<String, MessageId>,
     /// Whether what is sent arrives at once.
     pub(super) delivers: bool,
+    pub(super) pin: Option<String>,
+    wrong_pins: u32,
     /// What a check finds.
     pub(super) findings: Vec<String>,
     next_pairing: u32,
@@ -74,6 +76,8 @@ pub(super) fn start(state: DaemonState) -> (Handle, Fake) {
         acks: BTreeMap::new(),
         keys: BTreeMap::new(),
         delivers: true,
+        pin: None,
+        wrong_pins: 0,
         findings: Vec::new(),
         next_pairing: 1,
         next_message: 1,
@@ -205,6 +209,16 @@ impl World {
         }
     }
 
+    /// The third wrong one has to wait.
+    fn judge(&mut self, proof: &str) -> Result<(), CallError> {
+        if proof == SECRET || self.pin.as_deref() == Some(proof) {
+            self.wrong_pins = 0;
+            return Ok(());
+        }
+        self.wrong_pins += 1;
+        if self.wrong_pins < 3 { Err(CallError::WrongPin) } else { Err(CallError::WaitFor(4)) }
+    }
+
     fn call(&mut self, call: Call) {
         let refusal = match self.state {
             DaemonState::NeedsSetUp => Err(CallError::NotSetUp),
@@ -235,15 +249,23 @@ impl World {
                 }
                 let _ = done.send(Ok(()));
             }
-            Call::Wipe { secret, done } => {
-                let result = if *secret == SECRET { refusal } else { Err(CallError::WrongSecret) };
-                if result.is_ok() {
-                    self.state = DaemonState::NeedsSetUp;
+            Call::Wipe { done } => {
+                self.state = DaemonState::NeedsSetUp;
+                if let Some(desk) = &self.desk {
+                    desk.status.send_replace(Status { state: self.state, client_id: None });
+                }
+                let _ = done.send(Ok(()));
+            }
+            Call::Prove { proof, done } => drop(done.send(self.judge(&proof))),
+            Call::SetPin { old, new, done } => {
+                let judged = refusal.and_then(|()| old.map_or(Ok(()), |old| self.judge(&old)));
+                if judged.is_ok() {
+                    self.pin = Some(new.to_string()).filter(|pin| !pin.is_empty());
                     if let Some(desk) = &self.desk {
-                        desk.status.send_replace(Status { state: self.state, client_id: None });
+                        desk.pin_set.send_replace(self.pin.is_some());
                     }
                 }
-                let _ = done.send(result);
+                let _ = done.send(judged);
             }
             Call::ChooseRetention { choice, done } => {
                 if let (Ok(()), Some(desk), Some(days_max)) = (&refusal, &self.desk, choice.days_max) {
@@ -270,19 +292,14 @@ impl World {
                 let begun = refusal.and_then(|()| self.begin_task(TaskKind::Export));
                 let _ = done.send(begun.map(|task| {
                     let id = task.id();
-                    task.end(match plain {
-                        Some(secret) if *secret != SECRET => TaskEnd::Failed(CallError::WrongSecret),
-                        plain => {
-                            file.write_all(if plain.is_some() { IN_CLEAR } else { SEALED }.as_bytes()).unwrap();
-                            TaskEnd::Done(Summary::from([
-                                ("contacts", SummaryValue::Number(1)),
-                                ("messages", SummaryValue::Number(2)),
-                                ("waiting", SummaryValue::Number(1)),
-                                ("bytes", SummaryValue::Number(31)),
-                                ("encrypted", SummaryValue::Flag(plain.is_none())),
-                            ]))
-                        }
-                    });
+                    file.write_all(if plain { IN_CLEAR } else { SEALED }.as_bytes()).unwrap();
+                    task.end(TaskEnd::Done(Summary::from([
+                        ("contacts", SummaryValue::Number(1)),
+                        ("messages", SummaryValue::Number(2)),
+                        ("waiting", SummaryValue::Number(1)),
+                        ("bytes", SummaryValue::Number(31)),
+                        ("encrypted", SummaryValue::Flag(!plain)),
+                    ])));
                     id
                 }));
             }

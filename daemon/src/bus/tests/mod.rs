@@ -1,5 +1,6 @@
 //! The service on a real bus of each test's own, with a fake loop behind the door.
 
+mod access;
 mod contract;
 mod ctl;
 mod fake;
@@ -8,6 +9,8 @@ mod private_bus;
 mod rooms;
 mod serving;
 mod tasks;
+
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kith_crypto::identity::ClientId;
@@ -18,7 +21,8 @@ use zbus::message::Type;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath};
 
-use super::{BusAddress, ServeError, map, serve};
+use super::access::{ANSWER_WAIT, Authority, Trusted};
+use super::{BusAddress, ServeError, map, serve, serve_trusting};
 use crate::handle::{DaemonState, Handle};
 use crate::task::TaskId;
 use fake::Fake;
@@ -54,9 +58,19 @@ async fn owners(client: &Connection) -> NameOwnerChangedStream {
 
 impl Stage {
     async fn new(state: DaemonState) -> Self {
+        Self::with(state, Trusted::root_and_own(), ANSWER_WAIT).await
+    }
+
+    /// Where not even root may do everything, and polkit has so long to answer.
+    async fn of_strangers(state: DaemonState, wait: Duration) -> Self {
+        Self::with(state, Trusted::nobody(), wait).await
+    }
+
+    async fn with(state: DaemonState, trusted: Trusted, wait: Duration) -> Self {
         let bus = PrivateBus::running();
         let (handle, fake) = fake::start(state);
-        let serving = tokio::spawn(serve(handle.clone(), BusAddress::Address(bus.address())));
+        let address = BusAddress::Address(bus.address());
+        let serving = tokio::spawn(serve_trusting(handle.clone(), address, trusted, Authority::Polkit(wait)));
         let client = bus.connect().await;
         appeared(&client).await;
         Self { bus, fake, handle, serving, client }
