@@ -6,7 +6,7 @@ use std::{
     fmt,
     fs::{File, OpenOptions},
     io::{self, ErrorKind},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,18 @@ pub(super) trait Files: fmt::Debug + Send + Sync {
 
     /// Waits until the names are on disk.
     fn sync_folder(&self) -> io::Result<()>;
+
+    /// The names of all files.
+    fn names(&self) -> io::Result<Vec<String>>;
+
+    /// How long a file is.
+    fn bytes(&self, name: &str) -> io::Result<u64>;
+
+    /// Fills `out` from there on, as far as the file goes; says how far that was.
+    fn read_at(&self, name: &str, at: u64, out: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes over what is there. On disk only after [`Files::sync`].
+    fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes the kernel forget what it holds of the file and could not write.
     fn forget_unwritten(&self, name: &str) -> io::Result<()>;
@@ -94,6 +106,41 @@ impl Files for RealFiles {
 
     fn sync_folder(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                // The store gives no file a name that is not UTF-8.
+                names.extend(entry.file_name().into_string());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        Ok(std::fs::metadata(self.path(name))?.len())
+    }
+
+    fn read_at(&self, name: &str, at: u64, out: &mut [u8]) -> io::Result<usize> {
+        let file = File::open(self.path(name))?;
+        let mut read = 0;
+        while read < out.len() {
+            match file.read_at(&mut out[read..], at + read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.path(name))?.write_all_at(bytes, at)
     }
 
     fn forget_unwritten(&self, name: &str) -> io::Result<()> {

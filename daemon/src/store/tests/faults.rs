@@ -105,6 +105,22 @@ impl Files for Faults {
         self.files.sync_folder()
     }
 
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.files.names()
+    }
+
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        self.files.bytes(name)
+    }
+
+    fn read_at(&self, name: &str, at: u64, out: &mut [u8]) -> io::Result<usize> {
+        self.files.read_at(name, at, out)
+    }
+
+    fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.files.write_at(name, at, bytes)
+    }
+
     fn forget_unwritten(&self, name: &str) -> io::Result<()> {
         self.files.forget_unwritten(name)
     }

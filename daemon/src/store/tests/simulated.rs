@@ -85,6 +85,18 @@ impl SimulatedDisk {
         Self { inner: Arc::new(Mutex::new(Inner { state, checkpoints, ..Inner::default() })) }
     }
 
+    /// The same with one more file.
+    pub(super) fn and(self, name: &str, bytes: &[u8]) -> Self {
+        let mut state = self.lock().state.clone();
+        // Far from those of files that are made later.
+        let inode = Inode::MAX - state.names.len();
+        let mut content = Content::default();
+        content.write(0, bytes);
+        state.names.insert(name.to_owned(), inode);
+        state.files.insert(inode, content);
+        Self::from_state(state)
+    }
+
     /// How many steps it has seen.
     pub(super) fn steps(&self) -> usize {
         self.lock().steps.len()
@@ -313,6 +325,27 @@ impl Files for SimulatedDisk {
 
     fn sync_folder(&self) -> io::Result<()> {
         self.step(Step::SyncFolder);
+        Ok(())
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.lock().state.names.keys().cloned().collect())
+    }
+
+    fn bytes(&self, name: &str) -> io::Result<u64> {
+        let inode = self.inode(name)?;
+        Ok(self.lock().state.files[&inode].len)
+    }
+
+    fn read_at(&self, name: &str, at: u64, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.bytes(name)?.saturating_sub(at).min(out.len() as u64) as usize;
+        let inode = self.inode(name)?;
+        self.lock().state.files[&inode].read(at, &mut out[..length])?;
+        Ok(length)
+    }
+
+    fn write_at(&self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.step(Step::Write(self.inode(name)?, at, bytes.into()));
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 use super::{
-    super::{Attempts, header::HEADER_BYTES_MAX, wipe},
+    super::{Attempts, folder::STORE_FILE, header::HEADER_BYTES_MAX, wipe},
+    simulated::{Cut, SimulatedDisk},
     *,
 };
 
@@ -75,4 +76,52 @@ fn a_wipe_that_a_power_cut_interrupts_is_finished_by_the_next_start() {
         assert!(matches!(open(&folder).unwrap(), Found::Empty), "step {step}");
         assert_eq!(names(&folder), ["attempts", "lock", "pin-attempts"]);
     }
+}
+
+#[test]
+fn wherever_the_power_goes_the_keys_are_gone_before_a_file_is_and_the_next_start_finishes() {
+    let (_dir, folder, client_id) = used();
+    let store = std::fs::read(folder.store_file()).unwrap();
+    let has_header = |bytes: &[u8]| bytes.windows(20).any(|window| window == client_id.as_bytes());
+    assert!(has_header(&store));
+    let before = SimulatedDisk::with(STORE_FILE, &store).and("attempts", b"guards").and("store.redb.new", &store);
+    let on = |disk: &SimulatedDisk| folder.clone().with_files(Arc::new(disk.clone()));
+    let disk = before.cut(0, Cut::Kept);
+    wipe::wipe(&on(&disk), &client_id).unwrap();
+    let (mut untouched, mut finished) = (0, 0);
+    for after in 0..=disk.steps() {
+        for how in [Cut::Kept, Cut::Lost, Cut::Torn].into_iter().chain((0..8).map(Cut::Some)) {
+            let left = disk.cut(after, how);
+            let names = on(&left).files().names().unwrap();
+            let has_begun = names.iter().any(|name| name == "wiping");
+            let are_all_there =
+                [STORE_FILE, "store.redb.new"].iter().all(|name| names.iter().any(|there| there == name));
+            if !are_all_there {
+                // A file goes only when none has a header any more.
+                let mut of_stores = names.iter().filter(|name| name.starts_with("store"));
+                let is_clean = of_stores.all(|name| !has_header(&read_all(&on(&left), name)));
+                assert!(is_clean, "{names:?} after {after} steps, {how:?}");
+            }
+            wipe::finish(&on(&left)).unwrap();
+            let end = on(&left).files().names().unwrap();
+            match (has_begun, are_all_there) {
+                (false, true) => {
+                    assert_eq!(end, ["attempts", STORE_FILE, "store.redb.new"], "after {after} steps, {how:?}");
+                    assert_eq!(read_all(&on(&left), STORE_FILE), store, "after {after} steps, {how:?}");
+                    untouched += 1;
+                }
+                _ => {
+                    assert_eq!(end, ["attempts"], "after {after} steps, {how:?}");
+                    finished += 1;
+                }
+            }
+        }
+    }
+    assert!(untouched > 20 && finished > 60, "{untouched} and {finished}");
+}
+
+fn read_all(folder: &Folder, name: &str) -> Vec<u8> {
+    let mut bytes = vec![0; folder.files().bytes(name).unwrap() as usize];
+    assert_eq!(folder.files().read_at(name, 0, &mut bytes).unwrap(), bytes.len());
+    bytes
 }
