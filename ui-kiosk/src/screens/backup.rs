@@ -104,6 +104,8 @@ pub(super) fn restore(words: &Words, guest: &Guest, site: &Site, tasks: &[Task],
                         label for="backup-secret" { (words.import_secret) }
                         input #backup-secret name="secret" type="password" required[new] autocomplete="off";
                         @if !new {
+                            label for="backup-pin" { (words.import_pin) }
+                            input #backup-pin name="pin" type="password" autocomplete="off";
                             label.choice { input type="checkbox" name="replace" value="yes" required; (words.import_replace) }
                         }
                         button.danger { (words.import_button) }
@@ -172,11 +174,20 @@ async fn import(site: &Site, posted: &Posted) -> Result<(), Failure> {
         replace: (posted.text("replace") == "yes").then_some(true),
         secret: secret.map(|secret| Secret::from(Zeroizing::new(secret.to_owned()))),
     };
-    let begun = async { site.bus.manager().await?.import(&Fd::from(&file), &options).await };
-    let begun = begun.await.map(drop);
+    let begun = begin(&site.bus, &file, &options, posted.text("pin")).await;
     // Whoever has mistyped need not hand the file over once more.
     site.backups.inside().upload = Some(file);
     begun
+}
+
+/// Replacing what the device holds takes the PIN, for this one time.
+async fn begin(bus: &Bus, file: &File, options: &ImportOptions, pin: &str) -> Result<(), Failure> {
+    let manager = bus.manager().await?;
+    if !pin.is_empty() {
+        manager.elevate(&Secret::from(Zeroizing::new(pin.to_owned()))).await?;
+    }
+    let begun = manager.import(&Fd::from(file), options).await;
+    manager.step_down().await.and(begun.map(drop))
 }
 
 async fn cancel(bus: &Bus, task: &str) -> Result<(), Failure> {

@@ -160,6 +160,7 @@ pub(super) const WORDS: Words = Words {
     import_new_text: "Oder spielen Sie eine Sicherung zurück: dieses Gerät wird das, auf dem sie angelegt wurde. Jenes muss aus sein.",
     import_choose: "Datei der Sicherung",
     import_secret: "Geheimnis der Sicherung, falls es ein anderes ist",
+    import_pin: "PIN oder Geheimnis dieses Geräts",
     import_replace: "Alles ersetzen, was dieses Gerät hat",
     import_button: "Zurückspielen",
     import_refused: "Die Datei konnte nicht übernommen werden: sie ist zu groß, oder es fehlt an Platz.",

@@ -158,6 +158,7 @@ pub(super) const WORDS: Words = Words {
     import_new_text: "Or restore a backup: this device becomes the one that it was made on. That one must be off.",
     import_choose: "File of the backup",
     import_secret: "Secret of the backup, if it is another one",
+    import_pin: "PIN, or this device's secret",
     import_replace: "Replace all that this device holds",
     import_button: "Restore",
     import_refused: "The file could not be taken over: it is too large, or there is no space.",

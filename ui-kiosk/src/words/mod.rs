@@ -117,7 +117,7 @@ words! {
     secret_new,
     // Backups.
     backup, backup_text, backup_open, export, export_text, export_button, export_take, import, import_text,
-    import_new_text, import_choose, import_secret, import_replace, import_button, import_refused, task_running,
+    import_new_text, import_choose, import_secret, import_pin, import_replace, import_button, import_refused, task_running,
     task_done, task_failed, task_cancelled,
     // The idle screen.
     clock, wake,
