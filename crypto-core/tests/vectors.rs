@@ -20,7 +20,7 @@ use kith_crypto::sealed::{self, Header, PayloadKind, SessionId};
 use kith_crypto::session::{Handshake, Session, Side};
 use kith_crypto::vault::{DataKey, MasterKey, StoreKeys};
 use kith_crypto::version::Version;
-use kith_crypto::wire::{Ack, Expiry, Frame, Hello, Introduce, Message, Room, RosterFrame};
+use kith_crypto::wire::{Ack, Expiry, Frame, Hello, Introduce, Message, Read, Room, RosterFrame};
 use p256::SecretKey;
 use support::Script;
 
@@ -511,6 +511,7 @@ fn frames() {
         ("roster", Frame::Roster(RosterFrame { secret: RoomSecret::from_bytes([0x19; 32]), roster: &[0x1a; 200] })),
         ("dismissal", Frame::Dismissal { room: RoomId([0x16; 16]), version: 300 }),
         ("leave", Frame::Leave(RoomId([0x16; 16]))),
+        ("read", Frame::Read(Read { conversation: [0x16; 16], id: [0x10; 16], number: 300 })),
         ("expiry", Frame::Expiry(Expiry { conversation: [0x16; 16], revision: 300, seconds: 86_400 })),
     ];
     for (name, frame) in frames {

@@ -6,7 +6,7 @@ use kith_crypto::identity::Card;
 use kith_crypto::room::{ROSTER_BYTES_MAX, RoomId, RoomSecret};
 use kith_crypto::version::Version;
 use kith_crypto::wire::{
-    Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Expiry, Frame, Hello, Introduce, Message, NAME_BYTES_MAX, Room,
+    Ack, BODY_BYTES_MAX, CONTENT_TYPE_BYTES_MAX, Expiry, Frame, Hello, Introduce, Message, NAME_BYTES_MAX, Read, Room,
     RosterFrame, WireError, message_hash, tlv,
 };
 use proptest::prelude::*;
@@ -32,6 +32,7 @@ enum Parts {
     Roster([u8; 32], Vec<u8>),
     Dismissal([u8; 16], u64),
     Expiry([u8; 16], u64, u32),
+    Read([u8; 16], [u8; 16], u64),
     Leave([u8; 16]),
 }
 
@@ -88,6 +89,9 @@ impl Parts {
             Self::Expiry(conversation, revision, seconds) => {
                 Frame::Expiry(Expiry { conversation: *conversation, revision: *revision, seconds: *seconds })
             }
+            Self::Read(conversation, id, number) => {
+                Frame::Read(Read { conversation: *conversation, id: *id, number: *number })
+            }
             Self::Dismissal(room, version) => Frame::Dismissal { room: RoomId(*room), version: *version },
             Self::Leave(room) => Frame::Leave(RoomId(*room)),
         }
@@ -126,6 +130,7 @@ fn parts() -> impl Strategy<Value = Parts> {
         (any::<[u8; 32]>(), prop::collection::vec(any::<u8>(), 0..=ROSTER_BYTES_MAX))
             .prop_map(|(secret, roster)| Parts::Roster(secret, roster)),
         any::<([u8; 16], u64)>().prop_map(|(room, version)| Parts::Dismissal(room, version)),
+        any::<([u8; 16], [u8; 16], u64)>().prop_map(|(of, id, number)| Parts::Read(of, id, number)),
         any::<([u8; 16], u64, u32)>().prop_map(|(of, revision, seconds)| Parts::Expiry(of, revision, seconds)),
         any::<[u8; 16]>().prop_map(Parts::Leave),
     ]

@@ -110,6 +110,10 @@ pub struct Row {
     pub inbox_seq: u64,
     /// The message.
     pub message: MessageRecord,
+    /// Who has read it, of an own one that was delivered. In a page of history only.
+    pub read_by: Vec<ClientId>,
+    /// Whether all others in the conversation have.
+    pub is_read: bool,
 }
 
 /// One call to the loop.

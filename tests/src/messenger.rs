@@ -373,6 +373,15 @@ impl Conversation {
         .await
     }
 
+    /// Listens from now on until the peer has read a message; gives its id.
+    pub async fn hear_of_reading(&self) -> Result<JoinHandle<Result<String>>> {
+        let mut signals = self.proxy.receive_read().await?;
+        Ok(tokio::spawn(within(DELIVERY_MAX, "a receipt", async move {
+            let signal = signals.next().await.context("the bus closed the connection")?;
+            Ok(signal.args()?.id().clone())
+        })))
+    }
+
     /// After how many seconds later messages disappear, once that is what the others have said.
     pub async fn wait_for_expiry(&self, seconds: u32) -> Result<()> {
         within(DELIVERY_MAX, "when messages disappear", async {

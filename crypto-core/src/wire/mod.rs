@@ -45,6 +45,7 @@ mod kind {
     pub(super) const PONG: u8 = 0x8a;
     pub(super) const ROOM: u8 = 0x8b;
     pub(super) const EXPIRY: u8 = 0x8f;
+    pub(super) const READ: u8 = 0x90;
 }
 
 /// Why a frame was not written or not read.
@@ -117,6 +118,8 @@ pub enum Frame<'a> {
     Leave(RoomId),
     /// After how long messages of a conversation disappear, as the sender knows it.
     Expiry(Expiry),
+    /// How far the receiver's messages have been read at the sender.
+    Read(Read),
 }
 
 /// What each side says first.
@@ -150,6 +153,17 @@ pub struct Expiry {
     pub revision: u64,
     /// For messages to come, 0 for never.
     pub seconds: u32,
+}
+
+/// How far somebody's messages have been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// Zeros: between the two. Else a room's id.
+    pub conversation: [u8; 16],
+    /// The newest message that was read.
+    pub id: [u8; 16],
+    /// Its number; all before it have been read, too.
+    pub number: u64,
 }
 
 /// A roster and the secret that it was signed with.
@@ -268,6 +282,7 @@ impl<'a> Frame<'a> {
             Self::Dismissal { room, version } => postcard::to_slice(&(room, version), payload),
             Self::Leave(room) => postcard::to_slice(room, payload),
             Self::Expiry(expiry) => postcard::to_slice(expiry, payload),
+            Self::Read(read) => postcard::to_slice(read, payload),
         };
         let payload_bytes = written.map_err(|_| WireError::NoSpace)?.len();
         tlv::write_header(self.kind(), payload_bytes, out)?;
@@ -313,6 +328,7 @@ impl<'a> Frame<'a> {
             }
             kind::LEAVE => Self::Leave(parse(payload)?),
             kind::EXPIRY => Self::Expiry(parse(payload)?),
+            kind::READ => Self::Read(parse(payload)?),
             _ if tlv.is_optional() => return Ok(None),
             unknown => return Err(WireError::UnknownKind(unknown)),
         };
@@ -340,6 +356,7 @@ impl<'a> Frame<'a> {
             Self::Dismissal { .. } => kind::DISMISSAL,
             Self::Leave(_) => kind::LEAVE,
             Self::Expiry(_) => kind::EXPIRY,
+            Self::Read(_) => kind::READ,
         }
     }
 

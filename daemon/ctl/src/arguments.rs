@@ -52,6 +52,15 @@ pub struct Arguments {
     pub command: Command,
 }
 
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// Do it.
+    On,
+    /// Do not.
+    Off,
+}
+
 /// Which bus the arguments mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bus<'a> {
@@ -323,6 +332,21 @@ pub enum Command {
         /// Begin after this place in the inbox: the `inbox_seq` of the last message that was handled.
         #[arg(long, value_name = "INBOX_SEQ")]
         after: Option<u64>,
+    },
+
+    /// Mark messages as read, all or up to one; their writers are told, unless `kithctl receipts off`.
+    Read {
+        /// With whom: a contact, or a room.
+        #[arg(value_name = "PEER|ROOM")]
+        with: String,
+        /// The sequence number of the last one that was read.
+        seq: Option<u64>,
+    },
+
+    /// Tell others what was read on this device, or do not; without a word, show which.
+    Receipts {
+        /// `on` or `off`.
+        wish: Option<Switch>,
     },
 
     /// Let later messages of a conversation disappear, or show after how long they do.

@@ -60,6 +60,7 @@ pub const ACTIONS: &[(&str, &str, Action)] = &[
     (MANAGER, "CreateRoom", Action::Manage),
     (MANAGER, "DisplayName", Action::Manage),
     (MANAGER, "Retention", Action::Manage),
+    (MANAGER, "SendReceipts", Action::Manage),
     (PEER, "SafetyNumber", Action::Read),
     (PEER, "MarkVerified", Action::Pair),
     (PEER, "Remove", Action::Manage),

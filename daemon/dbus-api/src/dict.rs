@@ -170,6 +170,8 @@ pub struct Row {
     pub ttl_s: Option<u32>,
     /// Its place in the inbox; 0 in a page of history.
     pub inbox_seq: u64,
+    /// The client ids of those who have read it: of this device's own in a room.
+    pub read_by: Option<Vec<String>>,
 }
 
 impl fmt::Debug for SetUpOptions {
@@ -217,6 +219,7 @@ mod tests {
             body: b"hello body".to_vec(),
             reply_to: None,
             ttl_s: Some(60),
+            read_by: None,
             inbox_seq: 9,
         }
     }

@@ -102,6 +102,14 @@ pub trait Manager1 {
     #[zbus(property)]
     fn unread(&self) -> Result<u64>;
 
+    /// Whether others are told what was read here.
+    #[zbus(property)]
+    fn send_receipts(&self) -> Result<bool>;
+
+    /// Tells others what was read here, or does not.
+    #[zbus(property)]
+    fn set_send_receipts(&self, sends: bool) -> Result<()>;
+
     /// How much history is kept.
     #[zbus(property)]
     fn retention(&self) -> Result<Retention>;
@@ -222,6 +230,10 @@ pub trait Conversation1 {
     /// A message has got another state.
     #[zbus(signal)]
     fn state_changed(&self, id: String, state: MessageState) -> Result<()>;
+
+    /// Somebody has read a message of this device, and all that were sent to it before.
+    #[zbus(signal)]
+    fn read(&self, client_id: String, id: String) -> Result<()>;
 
     /// Messages have disappeared.
     #[zbus(signal)]

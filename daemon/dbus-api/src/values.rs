@@ -157,6 +157,8 @@ value! {
         Queued = 1 "queued",
         /// On the receiver's disk, fsynced.
         Delivered = 2 "delivered",
+        /// Somebody has read it there; in a room, everybody.
+        Read = 3 "read",
     }
 }
 

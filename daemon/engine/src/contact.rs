@@ -45,7 +45,7 @@ impl Contact {
             record: stored.contact,
             conversation: stored.conversation,
             expiry: stored.expiry,
-            strand: Strand::new(stored.marks, stored.outbox_count, stored.missing),
+            strand: Strand::new(stored.marks, stored.outbox_count, stored.missing, stored.reading),
             standing: stored.standing,
             online: false,
             in_rooms: BTreeSet::new(),

@@ -1,12 +1,14 @@
 //! What the engine wants done. Perform effects in the order in which they are polled.
 
+use std::collections::BTreeMap;
+
 use kith_crypto::identity::ClientId;
 use kith_crypto::room::RoomId;
 
 use crate::{
-    ContactRecord, ConversationId, ConversationRecord, Event, Expiring, ExpiryRecord, Ice, LinkId, LinkRole, Mark,
-    MessageId, MessageRecord, MissingRecord, Negotiation, ProfileRecord, Reply, RequestError, RequestId, RoomRecord,
-    SignalOut, StandingRecord,
+    ContactRecord, ConversationId, ConversationRecord, Direction, Event, Expiring, ExpiryRecord, Ice, LinkId, LinkRole,
+    Mark, MessageId, MessageRecord, MissingRecord, Negotiation, ProfileRecord, ReadMark, ReadingRecord, Reply,
+    RequestError, RequestId, RoomRecord, SignalOut, StandingRecord,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.
@@ -48,6 +50,17 @@ pub enum Op {
     PutMissing(ClientId, MissingRecord),
     /// Write what a person has decided about a contact.
     PutStanding(ClientId, StandingRecord),
+    /// Write whether others are told what was read here.
+    PutReceipts(bool),
+    /// Write how far the messages of a peer and to it have been read.
+    PutReading {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// With whom.
+        peer: ClientId,
+        /// How far.
+        reading: ReadingRecord,
+    },
     /// Write after how long messages of a conversation disappear.
     PutExpiry(ConversationId, ExpiryRecord),
     /// Let the time of a message count from now: the clock had not been set before.
@@ -181,8 +194,8 @@ pub enum Load {
         /// So many at the most.
         count_max: usize,
     },
-    /// How many received messages of a conversation are between two places.
-    CountReceived {
+    /// How many received messages of a conversation are between two places, and the newest of each writer.
+    Received {
         /// Which conversation.
         conversation: ConversationId,
         /// Exclusive.
@@ -212,8 +225,8 @@ pub enum Loaded {
     /// Outbox messages in the order of their numbers, perhaps fewer than asked for; none means
     /// that there are no more.
     Outbox(Vec<MessageRecord>),
-    /// How many there are.
-    Count(u64),
+    /// How many there are, and the newest of each writer.
+    Received(u64, BTreeMap<Direction, ReadMark>),
     /// The message, if there is one.
     Message(Option<MessageRecord>),
     /// The message has disappeared; it had this number.

@@ -57,6 +57,8 @@ pub(crate) enum Pending {
     LeftRoom { request: RequestId, room: RoomId },
     Expiry(Box<Change>),
     Expired(Vec<Expiring>),
+    Reading { lane: Lane, before: u64, id: MessageId },
+    Receipts { request: RequestId, before: bool },
     Done { request: RequestId },
     Seen,
 }
@@ -95,6 +97,8 @@ pub struct Engine {
     pub(crate) drops: Drops,
     pub(crate) inbox_seq: u64,
     pub(crate) expiries: Expiries,
+    /// Whether others are told what was read here.
+    pub(crate) sends_receipts: bool,
     pending: BTreeMap<CommitId, Pending>,
     loads: BTreeMap<LoadId, PendingLoad>,
     next_link: u64,
@@ -138,6 +142,7 @@ impl Engine {
             drops: Drops::default(),
             inbox_seq: stored.inbox_seq,
             expiries: Expiries::default(),
+            sends_receipts: stored.sends_receipts,
             pending: BTreeMap::new(),
             loads: BTreeMap::new(),
             next_link: 1,
@@ -156,7 +161,11 @@ impl Engine {
 
     /// The present state as the events that would build it.
     pub fn snapshot(&self) -> Vec<Event> {
-        let mut events = vec![Event::DisplayName(self.profile.display_name.clone()), Event::Signaling(self.signaling)];
+        let mut events = vec![
+            Event::DisplayName(self.profile.display_name.clone()),
+            Event::Signaling(self.signaling),
+            Event::SendsReceipts(self.sends_receipts),
+        ];
         events.extend(self.notice.clone().map(Event::Notice));
         events.extend(self.contacts.keys().filter_map(|peer| self.peer_view(*peer)).map(Event::Peer));
         let rooms = self.rooms.values().filter(|room| room.record.state != RoomState::Left);
@@ -237,6 +246,7 @@ impl Engine {
             Request::CancelPairing(pairing) => self.cancel_pairing(id, pairing, rng),
             Request::Send { conversation, message } => self.send(id, conversation, message, now, rng),
             Request::MarkRead { conversation, seq } => self.mark_read(id, conversation, seq),
+            Request::SendReceipts(sends) => self.send_receipts(id, sends),
             Request::SetExpiry { conversation, seconds } => self.set_expiry(id, conversation, seconds),
             Request::AckInbox { consumer, seq } => self.ack_inbox(id, consumer, seq),
             Request::RenamePeer { peer, name } => self.rename(id, peer, name),
@@ -339,6 +349,8 @@ impl Engine {
                 self.standing_written(request, peer, before, result, now, rng);
             }
             Some(Pending::Expiry(change)) => self.expiry_written(*change, result, now, rng),
+            Some(Pending::Reading { lane, before, id }) => self.reading_written(lane, before, id, result),
+            Some(Pending::Receipts { request, before }) => self.receipts_written(request, before, result),
             Some(Pending::Expired(expired)) => self.expired(expired, result, now),
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
             Some(Pending::Done { request }) => {
@@ -355,7 +367,7 @@ impl Engine {
             Some(PendingLoad::Repeat { link, repeated }) => self.repeat_loaded(link, repeated, loaded, now, rng),
             Some(PendingLoad::Twin { lane, id }) => self.twin_loaded(lane, id, loaded, now, rng),
             Some(PendingLoad::Read { request, conversation, from, seq }) => {
-                self.read_counted(request, conversation, from, seq, loaded);
+                self.read_counted(request, conversation, from, seq, loaded, now, rng);
             }
             Some(PendingLoad::Expiring) => self.expiring_found(loaded, now),
         }

@@ -195,6 +195,19 @@ pub enum Event {
         /// Its name.
         id: MessageId,
     },
+    /// A peer has read a message of this device, and all that were sent to it before.
+    Read {
+        /// In which conversation.
+        conversation: ConversationId,
+        /// Who.
+        peer: ClientId,
+        /// The message.
+        id: MessageId,
+        /// Whether everybody has read it.
+        by_all: bool,
+    },
+    /// Whether others are told what was read here.
+    SendsReceipts(bool),
     /// Messages have disappeared: their time was over.
     Disappeared {
         /// In which conversation.

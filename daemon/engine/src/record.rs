@@ -129,6 +129,24 @@ pub struct ExpiryRecord {
     pub seconds: u32,
 }
 
+/// How far the messages of two devices to each other have been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingRecord {
+    /// The peer's newest message that was read here and that it may know of.
+    pub here: Option<ReadMark>,
+    /// The number of this device's newest message that was read there; 0 for none.
+    pub there: u64,
+}
+
+/// A message up to which somebody's messages have been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadMark {
+    /// Its name.
+    pub id: MessageId,
+    /// Its number in its writer's count.
+    pub number: u64,
+}
+
 /// A message that is to disappear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiring {
@@ -156,6 +174,8 @@ pub struct StoredRoom {
     pub expiry: ExpiryRecord,
     /// High-water marks of the members that have any.
     pub marks: Vec<(ClientId, Vec<Mark>)>,
+    /// How far is read, of the members of whom that is known.
+    pub readings: Vec<(ClientId, ReadingRecord)>,
     /// The own messages that wait.
     pub waiting: Vec<StoredWaiting>,
 }
@@ -188,8 +208,24 @@ pub struct StoredContact {
     pub outbox_count: u64,
     /// What was lost with a device that was restored from a backup.
     pub missing: MissingRecord,
+    /// How far is read.
+    pub reading: ReadingRecord,
     /// What a person has decided about it.
     pub standing: StandingRecord,
+}
+
+impl StoredRoom {
+    /// One that this device has just come into: nothing has been said yet.
+    pub fn new(record: RoomRecord) -> Self {
+        Self {
+            record,
+            conversation: ConversationRecord::default(),
+            expiry: ExpiryRecord::default(),
+            marks: Vec::new(),
+            readings: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
 }
 
 impl StoredContact {
@@ -202,6 +238,7 @@ impl StoredContact {
             marks: Vec::new(),
             outbox_count: 0,
             missing: MissingRecord::default(),
+            reading: ReadingRecord::default(),
             standing: StandingRecord::default(),
         }
     }
@@ -292,6 +329,8 @@ pub struct StoredState {
     pub rooms: Vec<StoredRoom>,
     /// The newest place in the inbox, 0 for none.
     pub inbox_seq: u64,
+    /// Whether others are told what was read here.
+    pub sends_receipts: bool,
 }
 
 impl ContactRecord {

@@ -66,6 +66,8 @@ pub enum Request {
         /// Inclusive.
         seq: u64,
     },
+    /// Tell others what was read here, or do not.
+    SendReceipts(bool),
     /// Let later messages of a conversation disappear, on all its devices.
     SetExpiry {
         /// In which conversation.

@@ -93,7 +93,8 @@ impl Room {
         for (peer, strand) in &mut room.strands {
             let marks = stored.marks.iter().find(|(of, _)| of == peer).map(|(_, marks)| marks.clone());
             let waits = room.waiting.values().filter(|waits| waits.peers.contains(peer)).count() as u64;
-            *strand = Strand::new(marks.unwrap_or_default(), waits, Default::default());
+            let reading = stored.readings.iter().find(|(of, _)| of == peer).map(|(_, reading)| *reading);
+            *strand = Strand::new(marks.unwrap_or_default(), waits, Default::default(), reading.unwrap_or_default());
         }
         Ok(room)
     }

@@ -155,8 +155,7 @@ impl Engine {
         match self.rooms.get_mut(&id) {
             Some(room) => room.take_over(record, own_id).ok(),
             None => {
-                let (conversation, expiry) = Default::default();
-                let stored = StoredRoom { record, conversation, expiry, marks: Vec::new(), waiting: Vec::new() };
+                let stored = StoredRoom::new(record);
                 self.rooms.insert(id, Room::new(stored, own_id).ok()?);
                 Some(Vec::new())
             }
@@ -234,6 +233,7 @@ impl Engine {
         }
         self.fill_window(crate::strand::Lane { conversation: id.into(), peer });
         self.tell_expiry(link, id.into(), now, rng);
+        self.tell_read(crate::strand::Lane { conversation: id.into(), peer }, now, rng);
     }
 
     /// The peer says which roster of a room it holds.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kith_crypto::identity::ClientId;
 
-use crate::record::{ConversationId, Incarnation, Mark, MessageId, MissingRecord};
+use crate::record::{ConversationId, Incarnation, Mark, MessageId, MissingRecord, ReadingRecord};
 use crate::{CommitId, LoadId};
 
 /// Own messages that are sent and not acknowledged (docs/protocol.md §7). With the largest
@@ -34,6 +34,7 @@ impl Lane {
 pub(crate) struct Strand {
     pub(crate) marks: Vec<Mark>,
     pub(crate) missing: MissingRecord,
+    pub(crate) reading: ReadingRecord,
     pub(crate) outbox: Outbox,
     pub(crate) inbound: Inbound,
 }
@@ -117,10 +118,10 @@ impl Inbound {
 
 impl Strand {
     /// As the store has it.
-    pub(crate) fn new(marks: Vec<Mark>, outbox_count: u64, missing: MissingRecord) -> Self {
+    pub(crate) fn new(marks: Vec<Mark>, outbox_count: u64, missing: MissingRecord, reading: ReadingRecord) -> Self {
         let mut outbox = Outbox { count: outbox_count, ..Outbox::default() };
         outbox.rewind();
-        Self { marks, missing, outbox, inbound: Inbound::default() }
+        Self { marks, missing, reading, outbox, inbound: Inbound::default() }
     }
 
     /// The highest number taken from this incarnation, on disk or on its way there.

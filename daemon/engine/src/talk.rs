@@ -192,6 +192,7 @@ impl Engine {
         self.notify_peer(peer);
         self.fill_window(Lane::direct(peer));
         self.tell_expiry(link, peer.into(), now, rng);
+        self.tell_read(Lane::direct(peer), now, rng);
         self.tell_rooms(link, peer, now, rng);
     }
 
@@ -227,6 +228,7 @@ impl Engine {
             (Frame::Roster(roster), Purpose::Contact) => self.roster_came(link, &roster, now, rng),
             (Frame::Dismissal { room, version }, Purpose::Contact) => self.dismissed(link, room, version, now, rng),
             (Frame::Expiry(told), Purpose::Contact) => self.expiry_told(link, &told, now, rng),
+            (Frame::Read(told), Purpose::Contact) => self.read_told(link, &told),
             (Frame::Leave(room), Purpose::Contact) => self.leaves(link, room, now, rng),
             (Frame::Ping(token), _) => {
                 self.send_frame(link, &Frame::Pong(token), now, rng);

@@ -31,13 +31,14 @@ impl Engine {
             self.reply(request, Ok(Reply::Done));
         } else {
             self.load(
-                Load::CountReceived { conversation, after: from, up_to: seq },
+                Load::Received { conversation, after: from, up_to: seq },
                 PendingLoad::Read { request, conversation, from, seq },
             );
         }
         Ok(())
     }
 
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn read_counted(
         &mut self,
         request: RequestId,
@@ -45,12 +46,14 @@ impl Engine {
         from: u64,
         seq: u64,
         loaded: Loaded,
+        now: Now,
+        rng: Rng<'_>,
     ) {
         let Some(counters) = self.counters(conversation) else {
             return self.reply(request, Err(RequestError::NotFound));
         };
-        let count = match loaded {
-            Loaded::Count(count) => count,
+        let (count, newest) = match loaded {
+            Loaded::Received(count, newest) => (count, newest),
             Loaded::Failed(why) => return self.reply(request, Err(RequestError::Storage(why))),
             Loaded::Outbox(_) | Loaded::Message(_) | Loaded::Gone { .. } | Loaded::Expiring(..) => {
                 return self.reply(request, Err(RequestError::NotFound));
@@ -65,8 +68,9 @@ impl Engine {
         }
         counters.read_seq = seq;
         counters.unread = counters.unread.saturating_sub(count);
-        let op = Op::PutConversation(conversation, counters.clone());
-        self.commit(vec![op], Pending::Done { request });
+        let mut ops = vec![Op::PutConversation(conversation, counters.clone())];
+        ops.extend(self.note_read(conversation, newest, now, rng));
+        self.commit(ops, Pending::Done { request });
         self.notify_conversation(conversation);
     }
 

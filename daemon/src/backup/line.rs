@@ -5,7 +5,7 @@ use kith_crypto::identity::{Card, ClientId, Identity};
 use kith_crypto::wire::{BODY_BYTES_MAX, is_content_type};
 use kith_engine::{
     ContactRecord, ConversationRecord, ExpiryRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord,
-    ProfileRecord, StandingRecord, StoredContact,
+    ProfileRecord, ReadingRecord, StandingRecord, StoredContact,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -216,8 +216,9 @@ fn retention(line: &RetentionLine) -> RetentionChoice {
 }
 
 fn contact_line(stored: &StoredContact) -> ContactLine {
-    // After how long messages disappear, the contact tells again.
-    let StoredContact { contact, conversation, expiry: _, marks, outbox_count: _, missing, standing } = stored;
+    // After how long messages disappear and how far they are read, the contact tells again.
+    let StoredContact { contact, conversation, expiry: _, marks, outbox_count: _, missing, reading: _, standing } =
+        stored;
     ContactLine {
         card: Hex(*contact.card.as_bytes()),
         name: contact.name.clone(),
@@ -261,6 +262,7 @@ fn contact(line: ContactLine) -> Option<StoredContact> {
         marks: line.marks.into_iter().map(Mark::from_object).collect::<Option<_>>()?,
         outbox_count: 0,
         missing: MissingRecord { watching: false, count: line.missing },
+        reading: ReadingRecord::default(),
         standing: StandingRecord { verified: line.verified, blocked: line.blocked },
     })
 }

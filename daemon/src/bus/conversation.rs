@@ -84,6 +84,9 @@ impl Conversation {
     pub(super) async fn state_changed(emitter: &SignalEmitter<'_>, id: &str, state: MessageState) -> zbus::Result<()>;
 
     #[zbus(signal)]
+    pub(super) async fn read(emitter: &SignalEmitter<'_>, client_id: &str, id: &str) -> zbus::Result<()>;
+
+    #[zbus(signal)]
     pub(super) async fn disappeared(emitter: &SignalEmitter<'_>, seqs: &[u64]) -> zbus::Result<()>;
 
     #[zbus(property)]

@@ -295,6 +295,19 @@ impl Manager {
     }
 
     #[zbus(property)]
+    fn send_receipts(&self) -> Result<bool, Refusal> {
+        Ok(self.open()?.sends_receipts)
+    }
+
+    #[zbus(property)]
+    async fn set_send_receipts(&self, sends: bool) -> Result<(), Refusal> {
+        self.handle.request(Request::SendReceipts(sends)).await.map_err(refusal)?;
+        // As for the name, the bus announces what the getter says as soon as this returns.
+        self.view.send_modify(|view| view.sends_receipts = sends);
+        Ok(())
+    }
+
+    #[zbus(property)]
     fn retention(&self) -> Result<Retention, Refusal> {
         Ok(self.open()?.retention)
     }

@@ -191,6 +191,9 @@ pub(super) fn parse_message_id(text: &str) -> Result<MessageId, CallError> {
 /// One row of a page.
 pub(super) fn row(row: Row) -> dbus::Row {
     let message = row.message;
+    let state = if row.is_read { dbus::MessageState::Read } else { message_state(message.state) };
+    let in_room = matches!(row.conversation, ConversationId::Room(_));
+    let read_by = row.read_by.iter().map(ClientId::to_string).collect();
     let (peer, room) = match (row.conversation, message.direction) {
         (ConversationId::Direct(peer), _) => (peer_path(peer), None),
         (ConversationId::Room(room), Direction::Member(writer)) => (peer_path(writer), Some(room_path(room))),
@@ -202,7 +205,7 @@ pub(super) fn row(row: Row) -> dbus::Row {
         peer,
         room,
         direction: direction(message.direction),
-        state: message_state(message.state),
+        state,
         sent_ms: message.sent_utc_ms,
         clock_trusted: message.clock_trusted,
         done_ms: message.done_utc_ms,
@@ -211,6 +214,7 @@ pub(super) fn row(row: Row) -> dbus::Row {
         reply_to: message.reply_to.map(message_id),
         ttl_s: message.ttl_s,
         inbox_seq: row.inbox_seq,
+        read_by: (in_room && message.direction == Direction::Outgoing).then_some(read_by),
     }
 }
 

@@ -285,6 +285,16 @@ impl Tree {
                     told(Inbox::available(&emitter, *inbox_seq).await);
                 }
             }
+            Event::Read { conversation, peer, id, by_all } => {
+                if let Some(emitter) = self.emitter(map::conversation_path(*conversation)) {
+                    let id = map::message_id(*id);
+                    told(Conversation::read(&emitter, &peer.to_string(), &id).await);
+                    if *by_all {
+                        told(Conversation::state_changed(&emitter, &id, dbus::MessageState::Read).await);
+                    }
+                }
+            }
+            Event::SendsReceipts(sends) => self.show_manager(|view| view.sends_receipts = *sends).await,
             Event::Disappeared { conversation, seqs } => {
                 if let Some(emitter) = self.emitter(map::conversation_path(*conversation)) {
                     told(Conversation::disappeared(&emitter, seqs).await);

@@ -23,6 +23,7 @@ pub(super) struct ManagerView {
     pub(super) signaling: dbus::Signaling,
     pub(super) notice: dbus::Notice,
     pub(super) unread: u64,
+    pub(super) sends_receipts: bool,
     pub(super) retention: dbus::Retention,
     pub(super) pin_set: bool,
 }
@@ -36,6 +37,7 @@ impl ManagerView {
             signaling: dbus::Signaling::Unknown,
             notice: dbus::Notice::default(),
             unread: 0,
+            sends_receipts: false,
             retention: dbus::Retention::default(),
             pin_set: false,
         }
@@ -65,6 +67,7 @@ impl ManagerView {
         changed(&mut changes, "Signaling", u32::from(old.signaling), u32::from(self.signaling));
         changed(&mut changes, "Unread", old.unread, self.unread);
         changed(&mut changes, "PinSet", old.pin_set, self.pin_set);
+        changed(&mut changes, "SendReceipts", old.sends_receipts, self.sends_receipts);
         if self.notice != old.notice {
             changes.insert("LoggingNotice", notice_variant(&self.notice));
         }
@@ -77,7 +80,8 @@ impl ManagerView {
     /// Which properties no longer answer, as compared to `old`.
     pub(super) fn gone(&self, old: &Self) -> &'static [&'static str] {
         let became_locked = old.is_ready() && !self.is_ready();
-        const GONE: &[&str] = &["DisplayName", "Signaling", "LoggingNotice", "Unread", "Retention", "PinSet"];
+        const GONE: &[&str] =
+            &["DisplayName", "Signaling", "LoggingNotice", "Unread", "SendReceipts", "Retention", "PinSet"];
         if became_locked { GONE } else { &[] }
     }
 }
@@ -284,7 +288,7 @@ mod tests {
         let locked = view(DaemonState::Locked);
         let changes = locked.changes(&ready);
         assert_eq!(changes.keys().collect::<Vec<_>>(), [&"State"]);
-        assert_eq!(locked.gone(&ready).len(), 6);
+        assert_eq!(locked.gone(&ready).len(), 7);
         assert!(ready.gone(&locked).is_empty());
         assert!(ready.changes(&locked).contains_key("DisplayName"));
     }

@@ -25,6 +25,8 @@ pub(super) fn tell(event: &Event) {
         | Event::MessageState { .. }
         | Event::Received { .. }
         | Event::Disappeared { .. }
+        | Event::Read { .. }
+        | Event::SendsReceipts(_)
         | Event::DisplayName(_) => {}
     }
 }

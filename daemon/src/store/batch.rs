@@ -18,13 +18,13 @@ use super::{
     retention::RetentionChoice,
     rows::{Rows, Walk},
     table::{
-        self, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RETENTION_KEY,
-        SEALS_KEY, Table,
+        self, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RECEIPTS_KEY,
+        RETENTION_KEY, SEALS_KEY, Table,
     },
     tally::{self, Tally},
     value::{
         self, CursorRow, ExpiringRow, GoneRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow, PeerRow,
-        Sealer, SealsRow, Stored,
+        ReceiptsRow, Sealer, SealsRow, Stored,
     },
 };
 
@@ -134,6 +134,15 @@ impl<'a> Batch<'a> {
             Op::PutStanding(peer, standing) => {
                 let number = self.number((*peer).into())?;
                 self.put(&table::beside_key(number), standing)
+            }
+            Op::PutReceipts(sends) => self.put(&RECEIPTS_KEY, &ReceiptsRow(*sends)),
+            Op::PutReading { conversation, peer, reading } => {
+                let number = self.number(*conversation)?;
+                let tag = match conversation {
+                    ConversationId::Direct(_) => [0; 16],
+                    ConversationId::Room(_) => self.tag(Table::Marks, peer.as_bytes()),
+                };
+                self.put(&table::reading_key(number, tag), reading)
             }
             Op::PutExpiry(conversation, expiry) => {
                 let number = self.number(*conversation)?;
@@ -320,7 +329,8 @@ impl<'a> Batch<'a> {
             self.settle(number, message, utc_ms)?;
         }
         let marks = table::member_key(number, self.tag(Table::Marks, peer.as_bytes()));
-        self.remove(Table::Marks, &marks)
+        self.remove(Table::Marks, &marks)?;
+        self.remove(Table::Marks, &table::reading_key(number, self.tag(Table::Marks, peer.as_bytes())))
     }
 
     fn put_message(&mut self, conversation: ConversationId, message: &MessageRecord) -> Result<(), Fault> {
@@ -498,6 +508,8 @@ pub(super) fn grows(op: &Op) -> bool {
         | Op::PutMissing(..)
         | Op::PutStanding(..)
         | Op::PutExpiry(..)
+        | Op::PutReceipts(_)
+        | Op::PutReading { .. }
         | Op::StartExpiry { .. }
         | Op::Expire { .. }
         | Op::RemoveContact(_)

@@ -3,7 +3,7 @@
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
     ContactRecord, ConversationRecord, Direction, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord,
-    RoomRecord, StandingRecord,
+    ReadingRecord, RoomRecord, StandingRecord,
 };
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 
@@ -14,10 +14,13 @@ use super::{
     reader::{ReadError, Reader},
     retention::RetentionChoice,
     rows::{Named, Rows, Walk},
-    table::{self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RETENTION_KEY, SEALS_KEY, Table},
+    table::{
+        self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RECEIPTS_KEY, RETENTION_KEY, SEALS_KEY,
+        Table,
+    },
     value::{
         self, CursorRow, ExpiringRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
-        PeerRow, SealsRow, Stored,
+        PeerRow, ReceiptsRow, SealsRow, Stored,
     },
 };
 use crate::task::Cancelled;
@@ -148,6 +151,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Own if row_key == NEXT_CONVERSATION_KEY => opens::<NextConversation>(keys, row_key, sealed),
         Table::Own if row_key == RETENTION_KEY => opens::<RetentionChoice>(keys, row_key, sealed),
         Table::Own if row_key == PIN_KEY => opens::<PinRow>(keys, row_key, sealed),
+        Table::Own if row_key == RECEIPTS_KEY => opens::<ReceiptsRow>(keys, row_key, sealed),
         Table::Own if row_key == SEALS_KEY => opens::<SealsRow>(keys, row_key, sealed),
         Table::Own => Err(Fault::Shape(table)),
         Table::Peers => {
@@ -186,6 +190,9 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         // Marks lie at the conversation's number, what is missing behind it.
         Table::Marks if row_key == table::beside_key(conversation(table, row_key)?) => {
             opens::<MissingRecord>(keys, row_key, sealed)
+        }
+        Table::Marks if row_key.get(4) == Some(&table::reading_key(0, [0; 16])[4]) => {
+            opens::<ReadingRecord>(keys, row_key, sealed)
         }
         Table::Marks => opens::<MarksRow>(keys, row_key, sealed),
         Table::Messages => {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kith_crypto::identity::ClientId;
+use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
-    ContactRecord, ConversationId, Direction, Expiring, Load, Loaded, MessageRecord, RequestError, RoomRecord,
+    ContactRecord, ConversationId, Direction, Expiring, Load, Loaded, MessageRecord, MessageState, ReadMark,
+    ReadingRecord, RequestError, RoomRecord,
 };
 use redb::ReadTransaction;
 use zeroize::Zeroizing;
@@ -15,7 +16,7 @@ use super::{
     fault::Fault,
     retention::RetentionChoice,
     rows::{Named, Rows, Walk},
-    table::{self, Keys, RETENTION_KEY, Table},
+    table::{self, IDENTITY_KEY, Keys, RETENTION_KEY, Table},
     value::{self, CursorRow, ExpiringRow, InboxRow, OutboxRow},
 };
 use crate::handle::{CallError, Read, Row};
@@ -91,9 +92,7 @@ impl Reader {
             Load::Outbox { conversation, peer, after, count_max } => {
                 outbox(tx, keys, conversation, &peer, after, count_max).map(Loaded::Outbox)
             }
-            Load::CountReceived { conversation, after, up_to } => {
-                count_received(tx, keys, conversation, after, up_to).map(Loaded::Count)
-            }
+            Load::Received { conversation, after, up_to } => received(tx, keys, conversation, after, up_to),
             Load::Message { conversation, peer, id } => {
                 let number = number(tx, keys, conversation)?;
                 match tx.named(keys, number, &id, writer_in(conversation, &peer))? {
@@ -195,6 +194,7 @@ pub(super) fn history(
     count_max: u32,
 ) -> Result<Vec<Row>, Fault> {
     let number = number(tx, keys, conversation)?;
+    let readings = Readings::of(tx, keys, conversation, number)?;
     let mut page = Page::new(count_max as usize);
     if let Some(first) = after.checked_add(1)
         && !page.is_full()
@@ -203,12 +203,48 @@ pub(super) fn history(
             rows.walk(&table::place_key(number, first), &table::place_key(number, u64::MAX), &mut |row_key, sealed| {
                 page.push(sealed.len(), || {
                     let message = value::open(keys, row_key, sealed)?;
-                    Ok(Row { conversation, inbox_seq: 0, message })
+                    let (read_by, is_read) = readings.of_message(&message);
+                    Ok(Row { conversation, inbox_seq: 0, message, read_by, is_read })
                 })
             })
         })?;
     }
     Ok(page.rows)
+}
+
+/// How far the others have read this device's messages in a conversation.
+struct Readings(Vec<(ClientId, u64)>);
+
+impl Readings {
+    fn of(tx: &ReadTransaction, keys: &Keys, conversation: ConversationId, number: u32) -> Result<Self, Fault> {
+        let there =
+            |tag| Ok::<_, Fault>(tx.get(keys, &table::reading_key(number, tag))?.map_or(0, |r: ReadingRecord| r.there));
+        match conversation {
+            ConversationId::Direct(peer) => Ok(Self(vec![(peer, there([0; 16])?)])),
+            ConversationId::Room(_) => {
+                let room: Option<RoomRecord> = tx.get(keys, &table::conversation_key(number))?;
+                let identity: Option<Identity> = tx.get(keys, &IDENTITY_KEY)?;
+                let own = identity.map(|identity| identity.client_id());
+                let members = room.map(|room| room.members()).unwrap_or_default();
+                let others = members.into_iter().filter(|member| Some(*member) != own);
+                others
+                    .map(|peer| Ok((peer, there(keys.of(Table::Marks).row_tag(peer.as_bytes()))?)))
+                    .collect::<Result<_, _>>()
+                    .map(Self)
+            }
+        }
+    }
+
+    /// Who has read it, and whether everybody has.
+    fn of_message(&self, message: &MessageRecord) -> (Vec<ClientId>, bool) {
+        if message.direction != Direction::Outgoing || message.state != MessageState::Delivered {
+            return (Vec::new(), false);
+        }
+        let read = self.0.iter().filter(|(_, there)| *there >= message.number).map(|(peer, _)| *peer);
+        let read: Vec<_> = read.collect();
+        let by_all = !read.is_empty() && read.len() == self.0.len();
+        (read, by_all)
+    }
 }
 
 fn outbox(
@@ -245,27 +281,30 @@ fn outbox(
 }
 
 /// Opens each message between the places, one at a time: who wrote it is sealed with it.
-fn count_received(
+fn received(
     tx: &ReadTransaction,
     keys: &Keys,
     conversation: ConversationId,
     after: u64,
     up_to: u64,
-) -> Result<u64, Fault> {
+) -> Result<Loaded, Fault> {
     let number = number(tx, keys, conversation)?;
-    let mut count = 0;
+    let (mut count, mut newest) = (0, BTreeMap::new());
     if let Some(first) = after.checked_add(1)
         && first <= up_to
     {
         tx.with_table(Table::Messages, |rows| {
             rows.walk(&table::place_key(number, first), &table::place_key(number, up_to), &mut |row_key, sealed| {
                 let message: MessageRecord = value::open(keys, row_key, sealed)?;
-                count += u64::from(message.direction.is_incoming());
+                if message.direction.is_incoming() {
+                    count += 1;
+                    newest.insert(message.direction, ReadMark { id: message.id, number: message.number });
+                }
                 Ok(Walk::On)
             })
         })?;
     }
-    Ok(count)
+    Ok(Loaded::Received(count, newest))
 }
 
 /// Walks all that is to disappear: a few bytes for each. What is damaged stays, and `check` reports it.
@@ -327,7 +366,7 @@ fn inbox(tx: &ReadTransaction, keys: &Keys, consumer: &str, cursor: u64, count_m
                 match tx.get::<MessageRecord>(keys, &table::place_key(number, seq))? {
                     Some(message) => page.push(message.body.len(), || {
                         let conversation = conversation_of(tx, keys, number, peer, &message)?;
-                        Ok(Row { conversation, inbox_seq, message })
+                        Ok(Row { conversation, inbox_seq, message, read_by: Vec::new(), is_read: false })
                     }),
                     None => Ok(Walk::On),
                 }

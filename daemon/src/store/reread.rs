@@ -3,7 +3,8 @@
 use kith_crypto::identity::Identity;
 use kith_crypto::wire::tlv;
 use kith_engine::{
-    ContactRecord, ConversationRecord, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord, StandingRecord,
+    ContactRecord, ConversationRecord, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord, ReadingRecord,
+    StandingRecord,
 };
 use zeroize::Zeroizing;
 
@@ -13,7 +14,7 @@ use super::{
     retention::RetentionChoice,
     value::{
         CursorRow, ExpiringRow, GoneRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
-        PAYLOAD_BYTES_MAX, PeerRow, SealsRow, Stored,
+        PAYLOAD_BYTES_MAX, PeerRow, ReceiptsRow, SealsRow, Stored,
     },
 };
 
@@ -58,6 +59,8 @@ fn of_kind(kind: u8) -> Option<Reread> {
         with::<RetentionChoice>(),
         with::<PinRow>(),
         with::<HistoryRow>(),
+        with::<ReadingRecord>(),
+        with::<ReceiptsRow>(),
         with::<ExpiryRecord>(),
         with::<ExpiringRow>(),
         with::<GoneRow>(),

@@ -11,8 +11,8 @@ use kith_engine::{
 use super::{
     fault::Fault,
     rows::{Rows, Walk},
-    table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, Table},
-    value::{self, MarksRow, OutboxRow},
+    table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, RECEIPTS_KEY, Table},
+    value::{self, MarksRow, OutboxRow, ReceiptsRow},
 };
 
 /// Reads identity, settings, contacts and rooms with their counters, and the inbox's end. Walks the
@@ -52,7 +52,8 @@ pub(super) fn load(tx: &impl Rows, keys: &Keys) -> Result<(Identity, StoredState
         }
         None => 0,
     };
-    Ok((identity, StoredState { profile, contacts, rooms, inbox_seq }))
+    let sends_receipts = tx.get::<ReceiptsRow>(keys, &RECEIPTS_KEY)?.is_none_or(|row| row.0);
+    Ok((identity, StoredState { profile, contacts, rooms, inbox_seq, sends_receipts }))
 }
 
 pub(super) fn load_contact(
@@ -66,6 +67,7 @@ pub(super) fn load_contact(
     let missing = tx.get(keys, &table::beside_key(number))?;
     let standing = tx.get(keys, &table::beside_key(number))?;
     let expiry = tx.get(keys, &table::expiry_key(number))?;
+    let reading = tx.get(keys, &table::reading_key(number, [0; 16]))?;
     let mut outbox_count = 0;
     tx.with_table(Table::Outbox, |rows| {
         rows.walk(&table::place_key(number, 0), &table::place_key(number, u64::MAX), &mut |_, _| {
@@ -80,6 +82,7 @@ pub(super) fn load_contact(
         marks: marks.map_or_else(Vec::new, |row| row.0),
         outbox_count,
         missing: missing.unwrap_or_default(),
+        reading: reading.unwrap_or_default(),
         standing: standing.unwrap_or_default(),
     })
 }
@@ -87,11 +90,12 @@ pub(super) fn load_contact(
 fn load_room(tx: &impl Rows, keys: &Keys, number: u32, record: RoomRecord) -> Result<StoredRoom, Fault> {
     let conversation: Option<ConversationRecord> = tx.get(keys, &table::conversation_key(number))?;
     let members = record.members();
-    let mut marks = Vec::new();
+    let (mut marks, mut readings) = (Vec::new(), Vec::new());
     for member in &members {
         let tag = keys.of(Table::Marks).row_tag(member.as_bytes());
         let row: Option<MarksRow> = tx.get(keys, &table::member_key(number, tag))?;
         marks.extend(row.map(|row| (*member, row.0)));
+        readings.extend(tx.get(keys, &table::reading_key(number, tag))?.map(|reading| (*member, reading)));
     }
     let by_tag: BTreeMap<_, _> =
         members.iter().map(|member| (keys.of(Table::Outbox).row_tag(member.as_bytes()), *member)).collect();
@@ -120,6 +124,7 @@ fn load_room(tx: &impl Rows, keys: &Keys, number: u32, record: RoomRecord) -> Re
         conversation: conversation.unwrap_or_default(),
         expiry: tx.get(keys, &table::expiry_key(number))?.unwrap_or_default(),
         marks,
+        readings,
         waiting: waiting.into_values().collect(),
     })
 }

@@ -28,6 +28,7 @@ pub(super) const NEXT_CONVERSATION_KEY: [u8; 1] = [3];
 pub(super) const SEALS_KEY: [u8; 1] = [4];
 pub(super) const RETENTION_KEY: [u8; 1] = [5];
 pub(super) const PIN_KEY: [u8; 1] = [6];
+pub(super) const RECEIPTS_KEY: [u8; 1] = [7];
 
 /// A sealed table (docs/protocol.md §8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +200,14 @@ pub(super) fn place_of(row_key: &[u8]) -> Option<(u32, u64)> {
 /// What belongs to one member of a room, behind the room's marks.
 pub(super) fn member_key(number: u32, tag: [u8; 16]) -> [u8; 21] {
     let mut key = [2; 21];
+    key[..4].copy_from_slice(&number.to_be_bytes());
+    key[5..].copy_from_slice(&tag);
+    key
+}
+
+/// How far is read, of the conversation of two (with zeros) or of one member of a room.
+pub(super) fn reading_key(number: u32, tag: [u8; 16]) -> [u8; 21] {
+    let mut key = [3; 21];
     key[..4].copy_from_slice(&number.to_be_bytes());
     key[5..].copy_from_slice(&tag);
     key

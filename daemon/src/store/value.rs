@@ -8,7 +8,7 @@ use kith_crypto::{
 };
 use kith_engine::{
     ContactRecord, ConversationRecord, ExpiryRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord,
-    ProfileRecord, RoomRecord, StandingRecord,
+    ProfileRecord, ReadingRecord, RoomRecord, StandingRecord,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -73,6 +73,10 @@ pub(super) struct HistoryRow {
 /// Where the message with an id stands in the history.
 #[derive(Serialize, Deserialize)]
 pub(super) struct IdRow(pub(super) u64);
+
+/// Whether others are told what was read here. No row means that they are.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ReceiptsRow(pub(super) bool);
 
 /// In the place of an [`IdRow`]: a received message that has disappeared, and that its sender may send again.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -143,6 +147,7 @@ stored! {
     SealsRow: Own, 0x13;
     RetentionChoice: Own, 0x14;
     PinRow: Own, 0x15;
+    ReceiptsRow: Own, 0x16;
     PeerRow: Peers, 0x20, read;
     ContactRecord: Contacts, 0x21, read;
     StandingRecord: Contacts, 0x25;
@@ -150,6 +155,7 @@ stored! {
     RoomRecord: Rooms, 0x27;
     MarksRow: Marks, 0x23, read;
     MissingRecord: Marks, 0x24;
+    ReadingRecord: Marks, 0x29;
     HistoryRow: Conversations, 0x26;
     ExpiryRecord: Conversations, 0x28;
     MessageRecord: Messages, 0x30, read;

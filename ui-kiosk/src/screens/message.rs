@@ -68,6 +68,7 @@ fn state(words: &Words, state: MessageState) -> &'static str {
     match state {
         MessageState::Unknown | MessageState::Queued => words.queued,
         MessageState::Delivered => words.delivered,
+        MessageState::Read => words.read,
     }
 }
 
@@ -93,6 +94,7 @@ pub(super) mod tests {
             body: body.to_vec(),
             reply_to: None,
             ttl_s: None,
+            read_by: None,
             inbox_seq: 0,
         }
     }

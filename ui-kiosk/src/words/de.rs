@@ -80,6 +80,7 @@ pub(super) const WORDS: Words = Words {
     quick_replies: "Schnelle Antworten",
     queued: "wartet",
     delivered: "zugestellt",
+    read: "gelesen",
     disappears_after: "verschwindet nach",
     no_text: "Etwas, das kein Text ist",
     missing: "Nachrichten fehlen, seit dieses Gerät wiederhergestellt wurde.",

@@ -78,6 +78,7 @@ pub(super) const WORDS: Words = Words {
     quick_replies: "Quick replies",
     queued: "waiting",
     delivered: "delivered",
+    read: "read",
     disappears_after: "disappears after",
     no_text: "Something that is no text",
     missing: "messages are missing since this device was restored.",

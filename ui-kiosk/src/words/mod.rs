@@ -101,7 +101,7 @@ words! {
     signaling_connecting, signaling_online, signaling_bad_login, signaling_in_use, signaling_version, signaling_busy,
     logging_unknown, logging_active, logging_disabled, logging_debug,
     // Conversations.
-    about_conversation, messages, no_messages, older, message, send, quick_replies, queued, delivered,
+    about_conversation, messages, no_messages, older, message, send, quick_replies, queued, delivered, read,
     disappears_after, no_text, missing, silent_blocked, silent_pending, silent_removed, silent_frozen,
     // Contacts.
     last_seen, safety_number, safety_text, verify, verified, unverify, block, block_text, blocked_text, unblock,

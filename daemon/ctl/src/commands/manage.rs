@@ -9,7 +9,7 @@ use kith_dbus::{
 use serde_json::{Value, json};
 use zbus::proxy::CacheProperties;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Switch};
 use crate::bus;
 use crate::console::Console;
 use crate::error::CommandError;
@@ -127,6 +127,20 @@ pub(super) async fn name(arguments: &Arguments, console: &mut Console<'_>, name:
     let name = manager.display_name().await?;
     let value = json!({ "display_name": name });
     console.result(arguments.json, &value, &format!("Invites carry the name {}.", safe(&name)))
+}
+
+pub(super) async fn receipts(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wish: Option<Switch>,
+) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    if let Some(wish) = wish {
+        manager.set_send_receipts(wish == Switch::On).await?;
+    }
+    let sends = manager.send_receipts().await?;
+    let line = if sends { "Others are told what was read here." } else { "Nobody is told what was read here." };
+    console.result(arguments.json, &json!({ "send_receipts": sends }), line)
 }
 
 pub(super) fn completions(console: &mut Console<'_>, shell: Shell) -> Result<(), CommandError> {

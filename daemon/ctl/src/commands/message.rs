@@ -22,6 +22,9 @@ pub(super) fn json(row: &Row) -> Value {
         "reply_to": row.reply_to,
         "ttl_s": row.ttl_s,
     });
+    if let Some(read_by) = &row.read_by {
+        value["read_by"] = json!(read_by);
+    }
     match std::str::from_utf8(&row.body) {
         Ok(text) => value["text"] = json!(text),
         Err(_) => value["base64"] = json!(BASE64.encode(&row.body)),
@@ -38,6 +41,7 @@ pub(super) fn line(row: &Row, peer_name: &str) -> String {
     let time = if row.clock_trusted { utc(row.sent_ms) } else { format!("{:20}", "(clock not set)") };
     let (who, mark) = match row.direction {
         Direction::Outgoing if row.state == MessageState::Queued => ("me".to_owned(), "  [queued]"),
+        Direction::Outgoing if row.state == MessageState::Read => ("me".to_owned(), "  [read]"),
         Direction::Outgoing => ("me".to_owned(), ""),
         Direction::Incoming | Direction::Unknown => (safe(peer_name), ""),
     };
@@ -75,6 +79,7 @@ mod tests {
             reply_to: None,
             ttl_s: None,
             inbox_seq: 0,
+            read_by: None,
         }
     }
 

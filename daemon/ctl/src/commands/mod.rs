@@ -51,6 +51,8 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::Room(command) => rooms::room(arguments, console, command).await,
         Command::Send(send) => talk::send(arguments, console, send).await,
         Command::History { with, count, after } => talk::history(arguments, console, with, *count, *after).await,
+        Command::Read { with, seq } => talk::read(arguments, console, with, *seq).await,
+        Command::Receipts { wish } => manage::receipts(arguments, console, *wish).await,
         Command::Expiry { with, seconds } => talk::expiry(arguments, console, with, *seconds).await,
         Command::Watch { consumer, ack, after } => {
             watch::watch(arguments, console, watch::Reader::new(consumer.as_deref(), *after, *ack)).await

@@ -81,7 +81,7 @@ async fn wait(
         }
         while let Some(change) = changes.next().await {
             let change = change.args()?;
-            if change.id == id && change.state == MessageState::Delivered {
+            if change.id == id && is_there(change.state) {
                 return Ok(());
             }
         }
@@ -98,7 +98,12 @@ async fn wait(
 async fn was_delivered(conversation: &Conversation1Proxy<'_>, id: &str) -> Result<bool, CommandError> {
     let after = conversation.last_seq().await?.saturating_sub(LOOK_BACK_ROWS);
     let rows = page(conversation, after, LOOK_BACK_ROWS as usize).await?;
-    Ok(rows.iter().any(|row| row.id == id && row.state == MessageState::Delivered))
+    Ok(rows.iter().any(|row| row.id == id && is_there(row.state)))
+}
+
+/// Whether a message is on the receiver's disk.
+fn is_there(state: MessageState) -> bool {
+    matches!(state, MessageState::Delivered | MessageState::Read)
 }
 
 pub(super) async fn history(
@@ -125,6 +130,26 @@ pub(super) async fn history(
         console.remark(&format!("No messages with {}.", safe(target.name())))?;
     }
     rows.iter().try_for_each(|row| console.line(&message::line(row, &target.writer(row))))
+}
+
+pub(super) async fn read(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wanted: &str,
+    seq: Option<u64>,
+) -> Result<(), CommandError> {
+    let connection = bus::connect(arguments).await?;
+    let target = bus::find_target(&connection, wanted).await?;
+    let conversation = proxy(&connection, &target).await?;
+    let seq = match seq {
+        Some(seq) => seq,
+        None => conversation.last_seq().await?,
+    };
+    conversation.mark_read(seq).await?;
+    let unread = conversation.unread().await?;
+    let (kind, named) = target.named();
+    let value = json!({ kind: named, "read_seq": seq, "unread": unread });
+    console.result(arguments.json, &value, &format!("Read up to {seq}; {unread} unread."))
 }
 
 pub(super) async fn expiry(

@@ -154,6 +154,10 @@ impl Watch<'_, '_> {
                 let (id, state) = body.deserialize()?;
                 self.message_state(&path.to_owned().into(), id, state)
             }
+            (CONVERSATION_INTERFACE, "Read") => {
+                let (reader, id) = body.deserialize()?;
+                self.read(&path.to_owned().into(), reader, id)
+            }
             (CONVERSATION_INTERFACE, "Disappeared") => self.disappeared(&path.to_owned().into(), &body.deserialize()?),
             (PEER_INTERFACE, "Trouble") => self.trouble(&path.to_owned().into(), body.deserialize()?),
             (MANAGER_INTERFACE, "Intruder") => {
@@ -290,6 +294,12 @@ impl Watch<'_, '_> {
         let (peer, room) = (client_id_of(path), room_id_of(path));
         let value = json!({ "event": "state", "peer": peer, "room": room, "id": id, "state": state.word() });
         self.event(&value, &line)
+    }
+
+    fn read(&mut self, path: &OwnedObjectPath, reader: &str, id: &str) -> Result<(), CommandError> {
+        let line = format!("With {}: {} has read {} and all before it.", self.name(path), safe(reader), safe(id));
+        let (peer, room) = (client_id_of(path), room_id_of(path));
+        self.event(&json!({ "event": "read", "peer": peer, "room": room, "by": reader, "id": id }), &line)
     }
 
     fn disappeared(&mut self, path: &OwnedObjectPath, seqs: &Vec<u64>) -> Result<(), CommandError> {

@@ -10,7 +10,7 @@ use kith_crypto::invite::InviteSecret;
 use kith_crypto::room::{RoomId, RoomSecret};
 use kith_crypto::sealed::{PayloadKind, SessionId, show_card};
 use kith_crypto::version::Version;
-use kith_crypto::wire::{Ack, Expiry, Frame, Hello, Introduce, Room, RosterFrame};
+use kith_crypto::wire::{Ack, Expiry, Frame, Hello, Introduce, Read, Room, RosterFrame};
 use kith_engine::{Event, LoggingMode, LoggingNotice, RefusedBy, Request, Signal, Via};
 
 use crate::villain::{Channel, Scene, Thing, honest};
@@ -107,10 +107,11 @@ fn place_of_frame(frame: &Frame<'_>) -> usize {
         Frame::Commitment(_) => 15,
         Frame::Nonce(_) => 16,
         Frame::Agree => 17,
+        Frame::Read(_) => 18,
     }
 }
 
-const FRAMES: usize = 18;
+const FRAMES: usize = 19;
 
 fn frames(scene: &mut Scene) -> Vec<Frame<'static>> {
     let room = RoomId([7; 16]);
@@ -134,6 +135,7 @@ fn frames(scene: &mut Scene) -> Vec<Frame<'static>> {
         Frame::Commitment(hash),
         Frame::Nonce(hash),
         Frame::Agree,
+        Frame::Read(Read { conversation: [0; 16], id: [1; 16], number: 1 }),
     ]
 }
 

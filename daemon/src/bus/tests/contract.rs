@@ -145,7 +145,7 @@ async fn locking_takes_down_contacts_and_pairings_and_says_so() {
     while !properties.contains_key("State") {
         (interface, properties, gone) = next(&mut signals, "PropertiesChanged").await.body().deserialize().unwrap();
     }
-    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 6));
+    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 7));
     assert_eq!(u32::try_from(properties.remove("State").unwrap()), Ok(u32::from(Shown::Locked)));
 }
 

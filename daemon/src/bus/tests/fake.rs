@@ -448,6 +448,10 @@ impl World {
                 self.change_peer(peer, |view| view.trust = trust);
                 Ok((Reply::Done, Vec::new()))
             }
+            Request::SendReceipts(sends) => {
+                self.tell(Event::SendsReceipts(sends));
+                Ok((Reply::Done, Vec::new()))
+            }
             Request::SetExpiry { conversation, seconds } => {
                 match conversation {
                     ConversationId::Direct(peer) => self.change_peer(peer, |view| view.expiry_s = seconds),
@@ -600,8 +604,13 @@ impl World {
         match read {
             Read::History { conversation, after, count_max } => {
                 let rows = self.history.get(conversation).into_iter().flatten().filter(|row| row.seq > *after);
-                let rows =
-                    rows.map(|message| Row { conversation: *conversation, inbox_seq: 0, message: message.clone() });
+                let rows = rows.map(|message| Row {
+                    conversation: *conversation,
+                    inbox_seq: 0,
+                    message: message.clone(),
+                    read_by: Vec::new(),
+                    is_read: false,
+                });
                 rows.take(PAGE_ROWS.min(*count_max as usize)).collect()
             }
             Read::Inbox { consumer, cursor, count_max } => {
@@ -611,6 +620,8 @@ impl World {
                     conversation: *conversation,
                     inbox_seq,
                     message: self.history[conversation][*seq as usize - 1].clone(),
+                    read_by: Vec::new(),
+                    is_read: false,
                 });
                 rows.take(PAGE_ROWS.min(*count_max as usize)).collect()
             }

@@ -115,7 +115,10 @@ fn a_received_message_is_in_the_history_and_in_the_inbox() {
     let device = device.restarted();
     assert_eq!(device.state.inbox_seq, 10);
     assert_eq!(history(&device, peer), std::slice::from_ref(&received));
-    assert_eq!(inbox(&device, "display"), [Row { conversation: peer.into(), inbox_seq: 10, message: received }]);
+    assert_eq!(
+        inbox(&device, "display"),
+        [Row { conversation: peer.into(), inbox_seq: 10, message: received, read_by: Vec::new(), is_read: false }]
+    );
 }
 
 #[test]
@@ -179,7 +182,10 @@ fn a_contact_that_comes_back_does_not_meet_its_old_messages() {
     device.commit(receiving(peer, &new, 2)).unwrap();
 
     let device = device.restarted();
-    assert_eq!(inbox(&device, "display"), [Row { conversation: peer.into(), inbox_seq: 2, message: new }]);
+    assert_eq!(
+        inbox(&device, "display"),
+        [Row { conversation: peer.into(), inbox_seq: 2, message: new, read_by: Vec::new(), is_read: false }]
+    );
 }
 
 #[test]

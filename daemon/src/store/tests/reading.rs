@@ -78,9 +78,8 @@ fn received_messages_are_counted_between_two_places() {
         let direction = if seq % 2 == 0 { Direction::Incoming } else { Direction::Outgoing };
         device.commit(vec![Op::PutMessage(peer.into(), message(seq, direction, b"x"))]).unwrap();
     }
-    let count = |after, up_to| match device.reader.load(Load::CountReceived { conversation: peer.into(), after, up_to })
-    {
-        Loaded::Count(count) => count,
+    let count = |after, up_to| match device.reader.load(Load::Received { conversation: peer.into(), after, up_to }) {
+        Loaded::Received(count, _) => count,
         other => panic!("{other:?}"),
     };
     assert_eq!([count(0, 6), count(2, 6), count(0, 3), count(4, 4), count(6, 2)], [3, 2, 1, 0, 0]);

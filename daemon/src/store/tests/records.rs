@@ -1,7 +1,7 @@
 //! The payloads on disk, byte for byte. A published payload never changes: if one of these fails,
 //! the record needs a new kind, not new bytes here.
 
-use kith_engine::{ConversationRecord, ExpiryRecord, Mark, ProfileRecord};
+use kith_engine::{ConversationRecord, ExpiryRecord, Mark, ProfileRecord, ReadMark, ReadingRecord};
 
 use super::{
     super::{
@@ -9,7 +9,7 @@ use super::{
         pin::PinRow,
         value::{
             CursorRow, ExpiringRow, GoneRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation,
-            OutboxRow, PeerRow, Stored, open,
+            OutboxRow, PeerRow, ReceiptsRow, Stored, open,
         },
     },
     *,
@@ -34,6 +34,7 @@ fn own_rows() {
     pinned(&identity, "own", 0x10, &[&identity.to_secret_bytes()[..]]);
     let profile = ProfileRecord { display_name: "Kiosk".to_owned(), incarnation: Incarnation([9; 16]) };
     pinned(&profile, "own", 0x11, &[b"\x05Kiosk", &[9; 16]]);
+    pinned(&ReceiptsRow(false), "own", 0x16, &[&[0]]);
     pinned(&NextConversation(300), "own", 0x12, &[&[0xac, 0x02]]);
     let mut choice = RetentionChoice::default();
     pinned(&choice, "own", 0x14, &[&[0; 5]]);
@@ -58,6 +59,9 @@ fn contact_rows() {
     let conversation = ConversationRecord { last_seq: 4, read_seq: 3, unread: 2, sent_number: 1 };
     pinned(&conversation, "conversations", 0x22, &[&[4, 3, 2, 1]]);
     pinned(&HistoryRow { messages: 1, bytes: 300 }, "conversations", 0x26, &[&[1, 0xac, 0x02]]);
+    let here = Some(ReadMark { id: MessageId([8; 16]), number: 300 });
+    pinned(&ReadingRecord { here, there: 5 }, "marks", 0x29, &[&[1], &[8; 16], &[0xac, 0x02, 5]]);
+    pinned(&ReadingRecord::default(), "marks", 0x29, &[&[0, 0]]);
     pinned(&ExpiryRecord { revision: 300, seconds: 128 }, "conversations", 0x28, &[&[0xac, 0x02, 0x80, 0x01]]);
     let mark = |byte, number| Mark { incarnation: Incarnation([byte; 16]), number };
     pinned(&MarksRow(vec![mark(5, 6), mark(7, 8)]), "marks", 0x23, &[&[2], &[5; 16], &[6], &[7; 16], &[8]]);

@@ -62,7 +62,7 @@ impl Device {
         let contacts = if relation == Relation::Contact { vec![contact(mode & RESTORED != 0)] } else { Vec::new() };
         let profile = ProfileRecord { display_name: "Anna".to_owned(), incarnation: Incarnation([1; 16]) };
         let settings = Settings { signaling_urls: vec![URL.to_owned()], relay_only: false };
-        let stored = StoredState { profile, contacts, rooms: Vec::new(), inbox_seq: 0 };
+        let stored = StoredState { profile, contacts, rooms: Vec::new(), inbox_seq: 0, sends_receipts: true };
         let mut device = Self {
             engine: Engine::new(known::anna(), settings, stored),
             peer: Peer::new(relation, known::invite_keys()),
@@ -256,7 +256,7 @@ impl Device {
                 let above = self.outbox.range(after.saturating_add(1)..).map(|(_, message)| message.clone());
                 Loaded::Outbox(above.take(*count_max).collect())
             }
-            Load::CountReceived { after, up_to, .. } => Loaded::Count(up_to.saturating_sub(*after)),
+            Load::Received { after, up_to, .. } => Loaded::Received(up_to.saturating_sub(*after), Default::default()),
             Load::Expiring { .. } => Loaded::Expiring(Vec::new(), false),
             Load::Message { id, .. } => Loaded::Message(self.stored.get(id).cloned()),
         }
@@ -377,6 +377,7 @@ fn contact(restored: bool) -> StoredContact {
         contact,
         conversation: ConversationRecord::default(),
         expiry: Default::default(),
+        reading: Default::default(),
         marks: if restored { marks.to_vec() } else { Vec::new() },
         outbox_count: 0,
         missing: MissingRecord { watching: restored, count: 0 },

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use kith_crypto::identity::ClientId;
 use kith_engine::{
     CommitError, ContactRecord, ConversationId, ConversationRecord, Direction, Expiring, ExpiryRecord, Incarnation,
-    Load, Loaded, Mark, MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, RoomId, RoomRecord,
-    StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
+    Load, Loaded, Mark, MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, ReadMark,
+    ReadingRecord, RoomId, RoomRecord, StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
 
 #[derive(Clone, Default, PartialEq)]
@@ -17,6 +17,7 @@ struct Conversation {
     missing: MissingRecord,
     standing: StandingRecord,
     expiry: ExpiryRecord,
+    readings: BTreeMap<ClientId, ReadingRecord>,
     /// By sequence number, where the time of a message began to count later than it came.
     counts_since: BTreeMap<u64, u64>,
     /// By writer and id, the numbers of messages that have disappeared.
@@ -35,6 +36,7 @@ pub(crate) struct Disk {
     conversations: BTreeMap<ConversationId, Conversation>,
     inbox: BTreeMap<u64, (ConversationId, u64)>,
     cursors: BTreeMap<String, u64>,
+    sends_receipts: bool,
     /// Refuse commits that need space.
     pub(crate) full: bool,
     /// A defect on purpose: no high-water mark is kept, and no message id is compared.
@@ -58,6 +60,7 @@ impl Disk {
             conversations: BTreeMap::new(),
             inbox: BTreeMap::new(),
             cursors: BTreeMap::new(),
+            sends_receipts: true,
             full: false,
             forgets_marks: false,
             lies_about_fsync: false,
@@ -84,6 +87,7 @@ impl Disk {
                 missing: conversation.missing,
                 standing: conversation.standing,
                 expiry: conversation.expiry,
+                reading: conversation.readings.get(peer).copied().unwrap_or_default(),
             }
         });
         StoredState {
@@ -91,6 +95,7 @@ impl Disk {
             contacts: contacts.collect(),
             rooms: self.rooms.values().map(|room| self.stored_room(room)).collect(),
             inbox_seq: self.inbox.keys().last().copied().unwrap_or(0),
+            sends_receipts: self.sends_receipts,
         }
     }
 
@@ -110,6 +115,7 @@ impl Disk {
             conversation: conversation.record,
             expiry: conversation.expiry,
             marks: conversation.marks.into_iter().collect(),
+            readings: conversation.readings.into_iter().collect(),
             waiting: waiting.into_values().collect(),
         }
     }
@@ -178,6 +184,10 @@ impl Disk {
             }
             Op::PutMissing(peer, missing) => self.conversation(peer.into()).missing = missing,
             Op::PutStanding(peer, standing) => self.conversation(peer.into()).standing = standing,
+            Op::PutReceipts(sends) => self.sends_receipts = sends,
+            Op::PutReading { conversation, peer, reading } => {
+                self.conversation(conversation).readings.insert(peer, reading);
+            }
             Op::PutExpiry(conversation, expiry) => self.conversation(conversation).expiry = expiry,
             Op::StartExpiry { conversation, seq, utc_ms } => {
                 self.conversation(conversation).counts_since.insert(seq, utc_ms);
@@ -240,6 +250,7 @@ impl Disk {
     fn drop_member(&mut self, room: RoomId, peer: ClientId, utc_ms: u64) {
         let conversation = self.conversation(room.into());
         conversation.marks.remove(&peer);
+        conversation.readings.remove(&peer);
         let dropped: Vec<_> =
             conversation.outbox.iter().filter(|((_, to), _)| *to == peer).map(|((n, _), seq)| (*n, *seq)).collect();
         conversation.outbox.retain(|(_, to), _| *to != peer);
@@ -289,10 +300,12 @@ impl Disk {
                 let waiting = conversation.outbox.iter().filter(|((n, to), _)| n > after && to == peer);
                 Loaded::Outbox(waiting.take(*count_max).map(|(_, seq)| conversation.messages[seq].clone()).collect())
             }
-            Load::CountReceived { conversation, after, up_to } => {
+            Load::Received { conversation, after, up_to } => {
                 let conversation = of(conversation);
                 let range = conversation.messages.range(after + 1..=*up_to);
-                Loaded::Count(range.filter(|(_, m)| m.direction.is_incoming()).count() as u64)
+                let received: Vec<_> = range.map(|(_, m)| m).filter(|m| m.direction.is_incoming()).collect();
+                let newest = received.iter().map(|m| (m.direction, ReadMark { id: m.id, number: m.number })).collect();
+                Loaded::Received(received.len() as u64, newest)
             }
             Load::Message { conversation, peer, id } => match self.gone(*conversation, *peer, *id) {
                 Some(number) => Loaded::Gone { number },

@@ -136,7 +136,7 @@ impl Small {
             load(Load::Outbox { conversation: peer.into(), peer, after: 0, count_max: 9 }),
             load(Load::Message { conversation: peer.into(), peer, id: id(1) }),
             load(Load::Message { conversation: peer.into(), peer, id: id(2) }),
-            load(Load::CountReceived { conversation: peer.into(), after: 0, up_to: 9 }),
+            load(Load::Received { conversation: peer.into(), after: 0, up_to: 9 }),
             Answer::of_page(self.reader.retention_choice().map(|choice| format!("{choice:?}"))),
         ];
         answers.extend(self.try_out());
