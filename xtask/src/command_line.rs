@@ -17,6 +17,7 @@ cargo xtask fuzz [--minutes N] [--keep] [TARGET]
                                           each fuzz target for N minutes (10); --keep adds what it found to the tests
 cargo xtask dist [--development]          the Debian packages, in target/packages; --development makes them of the programs that
                                           `cargo build` has built, as the tests do
+cargo xtask yocto                         the list of crates of the Yocto layer, anew from Cargo.lock
 cargo xtask setup [demo|quick|all]        the Debian packages that these need (all)
 cargo xtask help                          this page";
 
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Setup { tier: Tier },
     Soak { rounds: Option<u32> },
     Test { extent: Extent, on_failure: OnFailure },
+    Yocto,
 }
 
 /// Reads the arguments after the program's name.
@@ -62,6 +64,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Command, Strin
         ("soak", []) => Ok(Command::Soak { rounds: None }),
         ("soak", ["--rounds", rounds]) => parse_rounds(rounds).map(|rounds| Command::Soak { rounds: Some(rounds) }),
         ("test", rest) => parse_test(rest),
+        ("yocto", []) => Ok(Command::Yocto),
         _ => Err(format!("`{}` is not a command", args.join(" "))),
     }
 }
@@ -124,6 +127,7 @@ mod tests {
         assert_eq!(parse_line(""), Ok(Command::Help));
         assert_eq!(parse_line("demo"), Ok(Command::Demo { check: false }));
         assert_eq!(parse_line("demo --check"), Ok(Command::Demo { check: true }));
+        assert_eq!(parse_line("yocto"), Ok(Command::Yocto));
         assert_eq!(parse_line("dist"), Ok(Command::Dist { development: false }));
         assert_eq!(parse_line("dist --development"), Ok(Command::Dist { development: true }));
         assert_eq!(parse_line("bench"), Ok(Command::Bench { suite: SUITE.to_owned() }));

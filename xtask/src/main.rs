@@ -19,6 +19,7 @@ mod soak;
 mod steps;
 mod test;
 mod tools;
+mod yocto;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Help => writeln!(io::stdout(), "{HELP}").map_err(Into::into),
         Command::Setup { tier } => setup::run(tier),
         Command::Soak { rounds } => soak::run(rounds),
+        Command::Yocto => yocto::run(),
         Command::Test { extent, on_failure } => test::run(extent, on_failure),
     })
 }

@@ -58,6 +58,7 @@ const NEEDS: &[Need] = &[
     need(Tier::All, "npm", "npm", "it fetches that one"),
     need(Tier::All, "c++", "g++", "libFuzzer is compiled"),
     need(Tier::All, "mmdebstrap", "mmdebstrap", "packages are installed on machines of the tests' own"),
+    need(Tier::All, "/usr/share/doc/python3-venv", "python3-venv", "the linter of recipes has a place of its own"),
     need(Tier::All, "busctl", "systemd", "the running service is asked for its interfaces"),
     need(Tier::All, "systemd-analyze", "systemd", "the units are checked"),
     need(Tier::All, DEBIAN_CARGO, "cargo-web", "the self-check is built for bare metal"),

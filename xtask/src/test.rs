@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cargo::{self, PACKAGES_VARIABLE, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
 use crate::steps::{OnFailure, Steps};
-use crate::{bare_metal, dist, setup};
+use crate::{bare_metal, dist, setup, yocto};
 
 /// Tests that take more than a few seconds live in a module of this name, in whichever crate.
 pub(crate) const LONG_TESTS: &str = "long::";
@@ -40,6 +40,7 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
     if extent == Extent::All {
         steps.step("examples in the documentation", || cargo::run(cargo("test")?.arg("--doc")))?;
         steps.step("documentation", documentation)?;
+        steps.step("recipes of the Yocto layer", yocto::lint)?;
         steps.step("self-check on a Cortex-M4", bare_metal::cortex_m4)?;
         steps.step("self-check as WebAssembly", bare_metal::web_assembly)?;
     }

@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::cargo;
 
 /// Makes Debian packages of what the manifests say. Maintained since 2016; MIT.
 const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
+
+/// Reads Yocto recipes as their reviewers do. Maintained since 2019; BSD-2-Clause.
+const OELINT: (&str, &str) = ("oelint-adv", "9.11.2");
 
 /// The folder below the target folder.
 const FOLDER: &str = "tools";
@@ -25,6 +28,20 @@ pub(crate) fn cargo_deb() -> Result<PathBuf> {
         // The release profile of that crate is made to compile fast.
         cargo::run(install.env("CARGO_TARGET_DIR", root.join("build")))?;
         std::fs::remove_dir_all(root.join("build"))?;
+    }
+    Ok(program)
+}
+
+/// The path of `oelint-adv`, which is installed first if it is not there.
+pub(crate) fn oelint() -> Result<PathBuf> {
+    let (name, version) = OELINT;
+    let root = cargo::target()?.join(FOLDER).join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if !program.exists() {
+        cargo::run(Command::new("/usr/bin/python3").args(["-m", "venv"]).arg(&root))?;
+        let mut install = Command::new(root.join("bin/pip"));
+        install.args(["install", "--quiet", "--disable-pip-version-check"]).arg(format!("{name}=={version}"));
+        cargo::run(&mut install).context("a tool that checks recipes")?;
     }
     Ok(program)
 }

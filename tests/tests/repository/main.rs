@@ -7,6 +7,7 @@ mod documents;
 mod modules;
 mod packages;
 mod units;
+mod yocto;
 
 use std::path::{Path, PathBuf};
 
