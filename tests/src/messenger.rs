@@ -280,6 +280,21 @@ impl Conversation {
         Ok(self.peer.link().await?)
     }
 
+    /// Waits until the session with the peer goes this way.
+    pub async fn wait_for_link(&self, link: LinkState) -> Result<()> {
+        within(DELIVERY_MAX, "a session that goes another way", async {
+            let inner = self.peer.inner();
+            let builder = Peer1Proxy::builder(inner.connection()).path(inner.path().to_owned());
+            let peer = builder.build().await?;
+            let mut changes = peer.receive_link_changed().await;
+            while peer.link().await? != link {
+                changes.next().await.context("the bus closed the connection")?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until the peer is shown so; how long that took.
     pub async fn wait_for_presence(&self, presence: Presence) -> Result<Duration> {
         let since = Instant::now();

@@ -194,6 +194,17 @@ pub enum Command {
     )]
     Import(Import),
 
+    /// Show whether links go over a relay only, or set it.
+    ///
+    /// A peer with a direct link sees this device's address. With `on`, links that are direct end at once, and all go
+    /// over the signaling server's relay; where it has none, there is no link. Holds also after a restart, over the
+    /// configuration. What a peer has seen before, it has seen.
+    #[command(after_help = "Examples:\n  kithctl relay-only\n  kithctl relay-only on")]
+    RelayOnly {
+        /// What to set; without it, only shown.
+        wish: Option<Switch>,
+    },
+
     /// Show how much history is kept, or set it.
     ///
     /// Holds from now on, also after a restart, over the configuration. Old messages go within a minute; what

@@ -61,6 +61,7 @@ pub const ACTIONS: &[(&str, &str, Action)] = &[
     (MANAGER, "DisplayName", Action::Manage),
     (MANAGER, "Retention", Action::Manage),
     (MANAGER, "SendReceipts", Action::Manage),
+    (MANAGER, "RelayOnly", Action::Manage),
     (PEER, "SafetyNumber", Action::Read),
     (PEER, "MarkVerified", Action::Pair),
     (PEER, "Remove", Action::Manage),

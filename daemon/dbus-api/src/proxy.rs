@@ -121,6 +121,14 @@ pub trait Manager1 {
     /// Whether there is a PIN.
     #[zbus(property)]
     fn pin_set(&self) -> Result<bool>;
+
+    /// Whether links go over relays only, so that no peer sees this device's address.
+    #[zbus(property)]
+    fn relay_only(&self) -> Result<bool>;
+
+    /// Lets links go over relays only, or directly, too.
+    #[zbus(property)]
+    fn set_relay_only(&self, relay_only: bool) -> Result<()>;
 }
 
 /// A contact.

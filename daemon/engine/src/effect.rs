@@ -7,8 +7,8 @@ use kith_crypto::room::RoomId;
 
 use crate::{
     ContactRecord, ConversationId, ConversationRecord, Direction, Event, Expiring, ExpiryRecord, Ice, LinkId, LinkRole,
-    Mark, MessageId, MessageRecord, MissingRecord, Negotiation, ProfileRecord, ReadMark, ReadingRecord, Reply,
-    RequestError, RequestId, RoomRecord, SignalOut, StandingRecord,
+    Mark, MessageId, MessageRecord, MissingRecord, Negotiation, ProfileRecord, ReachRecord, ReadMark, ReadingRecord,
+    Reply, RequestError, RequestId, RoomRecord, SignalOut, StandingRecord,
 };
 
 /// Pairs a commit with its completion. Completions come back in order.
@@ -33,6 +33,8 @@ pub struct Commit {
 pub enum Op {
     /// Write the own settings.
     PutProfile(ProfileRecord),
+    /// Write how this device lets itself be reached.
+    PutReach(ReachRecord),
     /// Write a contact.
     PutContact(ContactRecord),
     /// Write a conversation's counters.

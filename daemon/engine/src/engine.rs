@@ -18,7 +18,8 @@ use crate::event::{Event, LinkState, SignalingState};
 use crate::expiry::{Change, Expiries};
 use crate::pairing::Pairing;
 use crate::record::{
-    ContactRecord, ConversationId, MessageId, MessageRecord, ProfileRecord, RoomState, StandingRecord, StoredState,
+    ContactRecord, ConversationId, MessageId, MessageRecord, ProfileRecord, ReachRecord, RoomState, StandingRecord,
+    StoredState,
 };
 use crate::room::Room;
 use crate::roster::Adoption;
@@ -53,6 +54,7 @@ pub(crate) enum Pending {
     Renamed { request: RequestId, peer: ClientId, before: String },
     Standing { request: RequestId, peer: ClientId, before: StandingRecord },
     Profile { request: RequestId, profile: ProfileRecord },
+    Reach { request: RequestId, reach: ReachRecord },
     Roster(Box<Adoption>),
     LeftRoom { request: RequestId, room: RoomId },
     Expiry(Box<Change>),
@@ -115,7 +117,10 @@ const SCRATCH_BYTES: usize = RECORD_BYTES_MAX + 512;
 
 impl Engine {
     /// Starts with what the store holds; observers hear of every contact.
-    pub fn new(identity: Arc<Identity>, settings: Settings, stored: StoredState) -> Self {
+    pub fn new(identity: Arc<Identity>, mut settings: Settings, stored: StoredState) -> Self {
+        if let Some(reach) = stored.reach {
+            settings.relay_only = reach.relay_only;
+        }
         let contacts: BTreeMap<_, _> =
             stored.contacts.into_iter().map(|c| (c.contact.client_id(), Contact::new(c))).collect();
         let own_id = identity.client_id();
@@ -166,6 +171,7 @@ impl Engine {
             Event::Signaling(self.signaling),
             Event::SendsReceipts(self.sends_receipts),
         ];
+        events.push(Event::RelayOnly(self.settings.relay_only));
         events.extend(self.notice.clone().map(Event::Notice));
         events.extend(self.contacts.keys().filter_map(|peer| self.peer_view(*peer)).map(Event::Peer));
         let rooms = self.rooms.values().filter(|room| room.record.state != RoomState::Left);
@@ -260,6 +266,7 @@ impl Engine {
             Request::HandOver { room, peer } => self.hand_over(id, room, peer, now, rng),
             Request::LeaveRoom(room) => self.leave_room(id, room),
             Request::SetDisplayName(name) => self.set_display_name(id, name),
+            Request::SetRelayOnly(relay_only) => self.set_relay_only(id, relay_only),
             Request::SafetyNumber(peer) => self.safety_number(id, peer),
         };
         if let Err(error) = refused {
@@ -353,6 +360,7 @@ impl Engine {
             Some(Pending::Receipts { request, before }) => self.receipts_written(request, before, result),
             Some(Pending::Expired(expired)) => self.expired(expired, result, now),
             Some(Pending::Profile { request, profile }) => self.profile_written(request, profile, result),
+            Some(Pending::Reach { request, reach }) => self.reach_written(request, reach, result, now, rng),
             Some(Pending::Done { request }) => {
                 self.reply(request, result.map(|()| Reply::Done).map_err(RequestError::from))
             }

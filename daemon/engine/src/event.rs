@@ -221,6 +221,8 @@ pub enum Event {
     Notice(LoggingNotice),
     /// The own display name has changed.
     DisplayName(String),
+    /// Whether this device is reached over relays only.
+    RelayOnly(bool),
     /// Somebody else tried to use this identity.
     Intruder,
     /// Sealed payloads were dropped; told at most every ten seconds.

@@ -38,6 +38,7 @@ mod link;
 mod newcomer;
 mod owner;
 mod pairing;
+mod reach;
 mod receipt;
 mod record;
 mod request;
@@ -64,8 +65,8 @@ pub use link::{LinkEvent, LinkId, LinkPath, LinkRole, Negotiation};
 pub use pairing::CONTACTS_MAX;
 pub use record::{
     ContactRecord, ContactState, ConversationId, ConversationRecord, Direction, Expiring, ExpiryRecord, Incarnation,
-    Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, ReadMark, ReadingRecord, RoomRecord, RoomState,
-    StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
+    Mark, MessageId, MessageRecord, MissingRecord, ProfileRecord, ReachRecord, ReadMark, ReadingRecord, RoomRecord,
+    RoomState, StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
 pub use request::{NewMessage, PairingId, Reply, Request, RequestError, RequestId};
 pub use signal::{Ice, IceServer, LoggingMode, LoggingNotice, RefusedBy, Signal, SignalOut, Token, Via};

@@ -21,6 +21,13 @@ pub struct ProfileRecord {
     pub incarnation: Incarnation,
 }
 
+/// How this device lets itself be reached, as a person has chosen over the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachRecord {
+    /// Over relays only, so that no peer sees this device's address.
+    pub relay_only: bool,
+}
+
 /// How far the pairing with a contact has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContactState {
@@ -321,6 +328,8 @@ pub struct MessageRecord {
 /// All that the engine needs from the store when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredState {
+    /// What was chosen of how the device is reached, if anything was.
+    pub reach: Option<ReachRecord>,
     /// The device's own settings.
     pub profile: ProfileRecord,
     /// Contacts, and members of rooms that are none, in any order.

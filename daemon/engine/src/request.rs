@@ -107,6 +107,8 @@ pub enum Request {
     RemovePeer(ClientId),
     /// The name in own invites.
     SetDisplayName(String),
+    /// Let this device be reached over relays only, or directly, too.
+    SetRelayOnly(bool),
     /// Make a room, owned by this device.
     CreateRoom {
         /// 1 to 64 bytes.

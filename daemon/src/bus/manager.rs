@@ -308,6 +308,19 @@ impl Manager {
     }
 
     #[zbus(property)]
+    fn relay_only(&self) -> Result<bool, Refusal> {
+        Ok(self.open()?.relay_only)
+    }
+
+    #[zbus(property)]
+    async fn set_relay_only(&self, relay_only: bool) -> Result<(), Refusal> {
+        self.handle.request(Request::SetRelayOnly(relay_only)).await.map_err(refusal)?;
+        // As with the name: the bus announces what the getter says.
+        self.view.send_modify(|view| view.relay_only = relay_only);
+        Ok(())
+    }
+
+    #[zbus(property)]
     fn retention(&self) -> Result<Retention, Refusal> {
         Ok(self.open()?.retention)
     }

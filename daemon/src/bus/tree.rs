@@ -302,6 +302,7 @@ impl Tree {
             }
             Event::Signaling(state) => self.show_manager(|view| view.signaling = map::signaling(*state)).await,
             Event::Notice(notice) => self.show_manager(|view| view.notice = map::notice(notice)).await,
+            Event::RelayOnly(relay_only) => self.show_manager(|view| view.relay_only = *relay_only).await,
             Event::DisplayName(name) => self.show_manager(|view| view.display_name.clone_from(name)).await,
             Event::Intruder => {
                 if let Some(emitter) = self.emitter(dbus::ROOT_PATH) {

@@ -26,6 +26,7 @@ pub(super) struct ManagerView {
     pub(super) sends_receipts: bool,
     pub(super) retention: dbus::Retention,
     pub(super) pin_set: bool,
+    pub(super) relay_only: bool,
 }
 
 impl ManagerView {
@@ -40,6 +41,7 @@ impl ManagerView {
             sends_receipts: false,
             retention: dbus::Retention::default(),
             pin_set: false,
+            relay_only: false,
         }
     }
 
@@ -68,6 +70,7 @@ impl ManagerView {
         changed(&mut changes, "Unread", old.unread, self.unread);
         changed(&mut changes, "PinSet", old.pin_set, self.pin_set);
         changed(&mut changes, "SendReceipts", old.sends_receipts, self.sends_receipts);
+        changed(&mut changes, "RelayOnly", old.relay_only, self.relay_only);
         if self.notice != old.notice {
             changes.insert("LoggingNotice", notice_variant(&self.notice));
         }
@@ -80,8 +83,16 @@ impl ManagerView {
     /// Which properties no longer answer, as compared to `old`.
     pub(super) fn gone(&self, old: &Self) -> &'static [&'static str] {
         let became_locked = old.is_ready() && !self.is_ready();
-        const GONE: &[&str] =
-            &["DisplayName", "Signaling", "LoggingNotice", "Unread", "SendReceipts", "Retention", "PinSet"];
+        const GONE: &[&str] = &[
+            "DisplayName",
+            "Signaling",
+            "LoggingNotice",
+            "Unread",
+            "SendReceipts",
+            "Retention",
+            "PinSet",
+            "RelayOnly",
+        ];
         if became_locked { GONE } else { &[] }
     }
 }
@@ -288,7 +299,7 @@ mod tests {
         let locked = view(DaemonState::Locked);
         let changes = locked.changes(&ready);
         assert_eq!(changes.keys().collect::<Vec<_>>(), [&"State"]);
-        assert_eq!(locked.gone(&ready).len(), 7);
+        assert_eq!(locked.gone(&ready).len(), 8);
         assert!(ready.gone(&locked).is_empty());
         assert!(ready.changes(&locked).contains_key("DisplayName"));
     }

@@ -27,6 +27,7 @@ pub(super) fn tell(event: &Event) {
         | Event::Disappeared { .. }
         | Event::Read { .. }
         | Event::SendsReceipts(_)
+        | Event::RelayOnly(_)
         | Event::DisplayName(_) => {}
     }
 }

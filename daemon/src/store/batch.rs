@@ -18,8 +18,8 @@ use super::{
     retention::RetentionChoice,
     rows::{Rows, Walk},
     table::{
-        self, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RECEIPTS_KEY,
-        RETENTION_KEY, SEALS_KEY, Table,
+        self, HEADER, HEADER_KEY, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, REACH_KEY,
+        RECEIPTS_KEY, RETENTION_KEY, SEALS_KEY, Table,
     },
     tally::{self, Tally},
     value::{
@@ -111,6 +111,7 @@ impl<'a> Batch<'a> {
     pub(super) fn apply(&mut self, op: &Op) -> Result<(), Fault> {
         match op {
             Op::PutProfile(profile) => self.put_profile(profile),
+            Op::PutReach(reach) => self.put(&REACH_KEY, reach),
             Op::PutContact(contact) => self.put_contact(contact),
             Op::PutConversation(conversation, counters) => {
                 let number = self.number(*conversation)?;
@@ -503,6 +504,7 @@ pub(super) fn grows(op: &Op) -> bool {
         | Op::PutInbox { .. }
         | Op::ClaimKey { .. } => true,
         Op::PutProfile(_)
+        | Op::PutReach(_)
         | Op::PutConversation(..)
         | Op::PutMarks { .. }
         | Op::PutMissing(..)

@@ -3,7 +3,7 @@
 use kith_crypto::identity::{ClientId, Identity};
 use kith_engine::{
     ContactRecord, ConversationRecord, Direction, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord,
-    ReadingRecord, RoomRecord, StandingRecord,
+    ReachRecord, ReadingRecord, RoomRecord, StandingRecord,
 };
 use redb::{ReadTransaction, ReadableTableMetadata as _};
 
@@ -15,8 +15,8 @@ use super::{
     retention::RetentionChoice,
     rows::{Named, Rows, Walk},
     table::{
-        self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, RECEIPTS_KEY, RETENTION_KEY, SEALS_KEY,
-        Table,
+        self, IDENTITY_KEY, Keys, NEXT_CONVERSATION_KEY, PIN_KEY, PROFILE_KEY, REACH_KEY, RECEIPTS_KEY, RETENTION_KEY,
+        SEALS_KEY, Table,
     },
     value::{
         self, CursorRow, ExpiringRow, HistoryRow, IdRow, InboxRow, KeyRow, MarksRow, NextConversation, OutboxRow,
@@ -152,6 +152,7 @@ fn row(tx: &ReadTransaction, keys: &Keys, table: Table, row_key: &[u8], sealed: 
         Table::Own if row_key == RETENTION_KEY => opens::<RetentionChoice>(keys, row_key, sealed),
         Table::Own if row_key == PIN_KEY => opens::<PinRow>(keys, row_key, sealed),
         Table::Own if row_key == RECEIPTS_KEY => opens::<ReceiptsRow>(keys, row_key, sealed),
+        Table::Own if row_key == REACH_KEY => opens::<ReachRecord>(keys, row_key, sealed),
         Table::Own if row_key == SEALS_KEY => opens::<SealsRow>(keys, row_key, sealed),
         Table::Own => Err(Fault::Shape(table)),
         Table::Peers => {

@@ -3,8 +3,8 @@
 use kith_crypto::identity::Identity;
 use kith_crypto::wire::tlv;
 use kith_engine::{
-    ContactRecord, ConversationRecord, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord, ReadingRecord,
-    StandingRecord,
+    ContactRecord, ConversationRecord, ExpiryRecord, MessageRecord, MissingRecord, ProfileRecord, ReachRecord,
+    ReadingRecord, StandingRecord,
 };
 use zeroize::Zeroizing;
 
@@ -58,6 +58,7 @@ fn of_kind(kind: u8) -> Option<Reread> {
         with::<MissingRecord>(),
         with::<RetentionChoice>(),
         with::<PinRow>(),
+        with::<ReachRecord>(),
         with::<HistoryRow>(),
         with::<ReadingRecord>(),
         with::<ReceiptsRow>(),

@@ -5,13 +5,14 @@ use std::collections::btree_map::Entry;
 
 use kith_crypto::identity::Identity;
 use kith_engine::{
-    ContactRecord, ConversationRecord, ProfileRecord, RoomRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
+    ContactRecord, ConversationRecord, ProfileRecord, ReachRecord, RoomRecord, StoredContact, StoredRoom, StoredState,
+    StoredWaiting,
 };
 
 use super::{
     fault::Fault,
     rows::{Rows, Walk},
-    table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, RECEIPTS_KEY, Table},
+    table::{self, IDENTITY_KEY, Keys, PROFILE_KEY, REACH_KEY, RECEIPTS_KEY, Table},
     value::{self, MarksRow, OutboxRow, ReceiptsRow},
 };
 
@@ -21,6 +22,7 @@ use super::{
 pub(super) fn load(tx: &impl Rows, keys: &Keys) -> Result<(Identity, StoredState), Fault> {
     let identity = tx.get(keys, &IDENTITY_KEY)?.ok_or(Fault::Missing(Table::Own))?;
     let profile: ProfileRecord = tx.get(keys, &PROFILE_KEY)?.ok_or(Fault::Missing(Table::Own))?;
+    let reach: Option<ReachRecord> = tx.get(keys, &REACH_KEY)?;
     // A write transaction has a table open only once, and what stands beside a contact is in the same.
     let mut numbered = Vec::new();
     tx.with_table(Table::Contacts, |rows| {
@@ -53,7 +55,7 @@ pub(super) fn load(tx: &impl Rows, keys: &Keys) -> Result<(Identity, StoredState
         None => 0,
     };
     let sends_receipts = tx.get::<ReceiptsRow>(keys, &RECEIPTS_KEY)?.is_none_or(|row| row.0);
-    Ok((identity, StoredState { profile, contacts, rooms, inbox_seq, sends_receipts }))
+    Ok((identity, StoredState { reach, profile, contacts, rooms, inbox_seq, sends_receipts }))
 }
 
 pub(super) fn load_contact(

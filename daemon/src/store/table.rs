@@ -29,6 +29,7 @@ pub(super) const SEALS_KEY: [u8; 1] = [4];
 pub(super) const RETENTION_KEY: [u8; 1] = [5];
 pub(super) const PIN_KEY: [u8; 1] = [6];
 pub(super) const RECEIPTS_KEY: [u8; 1] = [7];
+pub(super) const REACH_KEY: [u8; 1] = [8];
 
 /// A sealed table (docs/protocol.md §8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

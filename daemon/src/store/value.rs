@@ -8,7 +8,7 @@ use kith_crypto::{
 };
 use kith_engine::{
     ContactRecord, ConversationRecord, ExpiryRecord, Incarnation, Mark, MessageId, MessageRecord, MissingRecord,
-    ProfileRecord, ReadingRecord, RoomRecord, StandingRecord,
+    ProfileRecord, ReachRecord, ReadingRecord, RoomRecord, StandingRecord,
 };
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -148,6 +148,7 @@ stored! {
     RetentionChoice: Own, 0x14;
     PinRow: Own, 0x15;
     ReceiptsRow: Own, 0x16;
+    ReachRecord: Own, 0x17;
     PeerRow: Peers, 0x20, read;
     ContactRecord: Contacts, 0x21, read;
     StandingRecord: Contacts, 0x25;

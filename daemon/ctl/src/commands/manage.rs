@@ -103,11 +103,37 @@ async fn ready_status(
     let pin_set = manager.pin_set().await?;
     lines.push(format!("PIN:        {}", if pin_set { "set" } else { "none" }));
     value["pin_set"] = json!(pin_set);
+    let relay_only = manager.relay_only().await?;
+    lines.push(format!("address:    {}", seen_by(relay_only)));
+    value["relay_only"] = json!(relay_only);
     value["display_name"] = json!(name);
     value["signaling"] = json!(signaling.word());
     value["logging_notice"] = json!({ "mode": notice.mode.word(), "text": notice.text });
     value["unread"] = json!(unread);
     Ok(())
+}
+
+/// Who sees this device's address.
+fn seen_by(relay_only: bool) -> &'static str {
+    if relay_only {
+        "hidden from peers: links go over a relay only"
+    } else {
+        "peers with a direct link see it; `kithctl relay-only on` avoids that"
+    }
+}
+
+pub(super) async fn relay_only(
+    arguments: &Arguments,
+    console: &mut Console<'_>,
+    wish: Option<Switch>,
+) -> Result<(), CommandError> {
+    let manager = bus::manager(&bus::connect(arguments).await?).await?;
+    if let Some(wish) = wish {
+        manager.set_relay_only(wish == Switch::On).await?;
+    }
+    let relay_only = manager.relay_only().await?;
+    let sentence = format!("This device's address: {}.", seen_by(relay_only));
+    console.result(arguments.json, &json!({ "relay_only": relay_only }), &sentence)
 }
 
 /// What the server's logging mode means, and the operator's words.

@@ -29,6 +29,7 @@ pub(crate) async fn run(arguments: &Arguments, console: &mut Console<'_>) -> Res
         Command::Check => keep::check(arguments, console).await,
         Command::Export { file, plain, force } => backup::export(arguments, console, file, *plain, *force).await,
         Command::Import(import) => backup::import(arguments, console, import).await,
+        Command::RelayOnly { wish } => manage::relay_only(arguments, console, *wish).await,
         Command::Retention(choice) => keep::retention(arguments, console, choice).await,
         Command::Wipe { yes } => keep::wipe(arguments, console, *yes).await,
         Command::Status => manage::status(arguments, console).await,

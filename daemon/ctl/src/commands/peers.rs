@@ -32,7 +32,7 @@ pub(super) async fn list(arguments: &Arguments, console: &mut Console<'_>) -> Re
 /// Whether a contact is there, in a few words.
 pub(super) fn description(peer: &Peer) -> String {
     let mut words = match (peer.presence, peer.link) {
-        (_, LinkState::Direct) => "online, connected directly".to_owned(),
+        (_, LinkState::Direct) => "online, connected directly (it sees this device's address)".to_owned(),
         (_, LinkState::Relayed) => "online, connected over a relay".to_owned(),
         (Presence::Online, _) => "online, not connected".to_owned(),
         (Presence::Offline, _) if peer.last_seen_ms > 0 => format!("offline, last seen {}", utc(peer.last_seen_ms)),

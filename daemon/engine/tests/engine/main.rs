@@ -15,6 +15,7 @@ mod hostile_peer;
 mod hostile_words;
 mod memory;
 mod pairing;
+mod reach;
 mod receipts;
 mod restored;
 mod rooms;

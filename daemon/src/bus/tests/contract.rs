@@ -145,7 +145,7 @@ async fn locking_takes_down_contacts_and_pairings_and_says_so() {
     while !properties.contains_key("State") {
         (interface, properties, gone) = next(&mut signals, "PropertiesChanged").await.body().deserialize().unwrap();
     }
-    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 7));
+    assert_eq!((interface.as_str(), gone.len()), (kith_dbus::MANAGER_INTERFACE, 8));
     assert_eq!(u32::try_from(properties.remove("State").unwrap()), Ok(u32::from(Shown::Locked)));
 }
 
@@ -269,6 +269,17 @@ async fn a_new_name_is_announced_as_it_was_taken() {
     manager.set_display_name(" back door").await.unwrap();
     assert_eq!(manager.display_name().await.unwrap(), "back door");
     assert_eq!(String::try_from(changed(&mut signals, "DisplayName").await).unwrap(), "back door");
+}
+
+#[tokio::test]
+async fn that_links_go_over_relays_only_is_set_and_announced() {
+    let stage = Stage::ready().await;
+    let manager = stage.manager().await;
+    let mut signals = stage.signals().await;
+    assert!(!manager.relay_only().await.unwrap());
+    manager.set_relay_only(true).await.unwrap();
+    assert!(manager.relay_only().await.unwrap());
+    assert_eq!(bool::try_from(changed(&mut signals, "RelayOnly").await), Ok(true));
 }
 
 #[tokio::test]

@@ -130,6 +130,15 @@ async fn meanwhile(stage: &Stage, args: &[&str], then: impl AsyncFnOnce(&Lines))
 }
 
 #[tokio::test]
+async fn who_sees_this_devices_address_is_shown_and_set() {
+    let stage = Stage::ready().await;
+    assert!(ctl(&stage, &["relay-only"], "").await.done().out.contains("peers with a direct link see it"));
+    let set = ctl(&stage, &["--json", "relay-only", "on"], "").await.done().json();
+    assert_eq!(set, json!({ "relay_only": true }));
+    assert!(ctl(&stage, &["status"], "").await.done().out.contains("address:    hidden from peers"));
+}
+
+#[tokio::test]
 async fn a_device_is_set_up_locked_and_unlocked_by_piped_secrets() {
     let stage = Stage::new(DaemonState::NeedsSetUp).await;
     assert_eq!(ctl(&stage, &["peers"], "").await.exit, Exit::Locked);
@@ -147,7 +156,7 @@ async fn a_device_is_set_up_locked_and_unlocked_by_piped_secrets() {
     let expected = json!({
         "state": "ready", "version": env!("CARGO_PKG_VERSION"), "client_id": OWN.to_string(), "display_name": "porch",
         "signaling": "online", "logging_notice": { "mode": "active", "text": "Kept for a week." }, "unread": 0,
-        "pin_set": false,
+        "pin_set": false, "relay_only": false,
     });
     assert_eq!(status, expected);
     assert!(ctl(&stage, &["status"], "").await.done().out.contains("signaling:  online"));
@@ -305,7 +314,9 @@ async fn contacts_are_verified_and_blocked() {
     assert_eq!((refused.exit, &refused.json()["error"]["name"]), (Exit::Refused, &json!("Blocked")));
     ctl(&stage, &["unblock", "hall"], "").await.done();
     ctl(&stage, &["verify", "hall", "--undo"], "").await.done();
-    assert!(ctl(&stage, &["peers"], "").await.done().out.ends_with("connected directly\n"));
+    assert!(
+        ctl(&stage, &["peers"], "").await.done().out.ends_with("connected directly (it sees this device's address)\n")
+    );
 }
 
 #[tokio::test]

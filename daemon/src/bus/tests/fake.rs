@@ -43,6 +43,7 @@ pub(super) struct World {
     desk: Option<Desk>,
     pub(super) state: DaemonState,
     pub(super) display_name: String,
+    relay_only: bool,
     pub(super) peers: BTreeMap<ClientId, PeerView>,
     pub(super) rooms: BTreeMap<RoomId, RoomView>,
     pub(super) pairings: BTreeMap<PairingId, PairingView>,
@@ -68,6 +69,7 @@ pub(super) fn start(state: DaemonState) -> (Handle, Fake) {
         desk: Some(desk),
         state,
         display_name: "porch".into(),
+        relay_only: false,
         peers: BTreeMap::from([(HALL, peer(HALL, "hall"))]),
         rooms: BTreeMap::new(),
         pairings: BTreeMap::new(),
@@ -517,6 +519,11 @@ impl World {
                 self.tell(Event::DisplayName(self.display_name.clone()));
                 Ok((Reply::Done, Vec::new()))
             }
+            Request::SetRelayOnly(relay_only) => {
+                self.relay_only = relay_only;
+                self.tell(Event::RelayOnly(relay_only));
+                Ok((Reply::Done, Vec::new()))
+            }
             Request::SafetyNumber(_) => Ok((Reply::SafetyNumber(["12345"; 12].join(" ")), Vec::new())),
         }
     }
@@ -632,6 +639,7 @@ impl World {
         let notice = LoggingNotice { mode: LoggingMode::Active, text: "Kept for a week.".into() };
         let mut events = vec![Event::DisplayName(self.display_name.clone())];
         events.extend([Event::Signaling(SignalingState::Online), Event::Notice(notice)]);
+        events.push(Event::RelayOnly(self.relay_only));
         events.extend(self.peers.values().cloned().map(Event::Peer));
         events.extend(self.rooms.values().cloned().map(Event::Room));
         events.extend(self.pairings.values().cloned().map(Event::Pairing));

@@ -1,4 +1,4 @@
-use kith_engine::{ConversationRecord, Load, Loaded, Mark, ProfileRecord, StandingRecord};
+use kith_engine::{ConversationRecord, Load, Loaded, Mark, ProfileRecord, ReachRecord, StandingRecord};
 
 use super::*;
 use crate::handle::Row;
@@ -23,8 +23,11 @@ fn outbox(device: &Device, peer: ClientId) -> Vec<MessageRecord> {
 fn settings_survive_a_restart() {
     let mut device = Device::new();
     let profile = ProfileRecord { display_name: "Gate".to_owned(), incarnation: Incarnation([9; 16]) };
-    device.commit(vec![Op::PutProfile(profile.clone())]).unwrap();
-    assert_eq!(device.restarted().state.profile, profile);
+    assert_eq!(device.state.reach, None);
+    let reach = ReachRecord { relay_only: true };
+    device.commit(vec![Op::PutProfile(profile.clone()), Op::PutReach(reach)]).unwrap();
+    let state = &device.restarted().state;
+    assert_eq!((&state.profile, state.reach), (&profile, Some(reach)));
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Device {
         let contacts = if relation == Relation::Contact { vec![contact(mode & RESTORED != 0)] } else { Vec::new() };
         let profile = ProfileRecord { display_name: "Anna".to_owned(), incarnation: Incarnation([1; 16]) };
         let settings = Settings { signaling_urls: vec![URL.to_owned()], relay_only: false };
-        let stored = StoredState { profile, contacts, rooms: Vec::new(), inbox_seq: 0, sends_receipts: true };
+        let stored =
+            StoredState { reach: None, profile, contacts, rooms: Vec::new(), inbox_seq: 0, sends_receipts: true };
         let mut device = Self {
             engine: Engine::new(known::anna(), settings, stored),
             peer: Peer::new(relation, known::invite_keys()),

@@ -94,6 +94,22 @@ async fn relay_only_devices_connect_over_the_relay_although_there_is_a_direct_pa
 }
 
 #[tokio::test]
+async fn a_running_link_goes_over_the_relay_when_relay_only_is_chosen_and_directly_when_it_is_not() {
+    let mut world = World::new(&[Nat::Cone], false).await;
+    assert_eq!(world.links().await, [LinkState::Direct; 2]);
+    world.bob.kithctl(&["relay-only", "on"], "").await.unwrap();
+    send_all(&mut world.to_alice, &numbered("hidden", 5)).await;
+    assert_eq!(world.links().await, [LinkState::Relayed; 2]);
+    // It is the device's, and holds over its configuration.
+    world.first_message().await;
+    assert_eq!(world.links().await, [LinkState::Relayed; 2]);
+    assert_eq!(world.bob.kithctl_json(&["status"], "").await.unwrap()["relay_only"], true);
+    world.bob.kithctl(&["relay-only", "off"], "").await.unwrap();
+    world.to_bob.wait_for_link(LinkState::Direct).await.unwrap();
+    send_all(&mut world.to_bob, &numbered("direct", 5)).await;
+}
+
+#[tokio::test]
 async fn a_relay_that_refuses_the_credentials_is_what_the_user_is_told() {
     for credentials in [Credentials::OtherSecret, Credentials::Expired] {
         let mut world = World::new(&[Nat::Symmetric, Nat::Symmetric], false).await;

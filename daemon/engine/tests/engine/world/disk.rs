@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use kith_crypto::identity::ClientId;
 use kith_engine::{
     CommitError, ContactRecord, ConversationId, ConversationRecord, Direction, Expiring, ExpiryRecord, Incarnation,
-    Load, Loaded, Mark, MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, ReadMark,
-    ReadingRecord, RoomId, RoomRecord, StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
+    Load, Loaded, Mark, MessageId, MessageRecord, MessageState, MissingRecord, Op, ProfileRecord, ReachRecord,
+    ReadMark, ReadingRecord, RoomId, RoomRecord, StandingRecord, StoredContact, StoredRoom, StoredState, StoredWaiting,
 };
 
 #[derive(Clone, Default, PartialEq)]
@@ -31,6 +31,7 @@ struct Conversation {
 #[derive(Clone, PartialEq)]
 pub(crate) struct Disk {
     profile: ProfileRecord,
+    reach: Option<ReachRecord>,
     contacts: BTreeMap<ClientId, ContactRecord>,
     rooms: BTreeMap<RoomId, RoomRecord>,
     conversations: BTreeMap<ConversationId, Conversation>,
@@ -55,6 +56,7 @@ impl Disk {
     pub(crate) fn new(profile: ProfileRecord) -> Self {
         Self {
             profile,
+            reach: None,
             contacts: BTreeMap::new(),
             rooms: BTreeMap::new(),
             conversations: BTreeMap::new(),
@@ -91,6 +93,7 @@ impl Disk {
             }
         });
         StoredState {
+            reach: self.reach,
             profile: self.profile.clone(),
             contacts: contacts.collect(),
             rooms: self.rooms.values().map(|room| self.stored_room(room)).collect(),
@@ -176,6 +179,7 @@ impl Disk {
     fn apply(&mut self, op: &Op) -> Result<(), CommitError> {
         match op.clone() {
             Op::PutProfile(profile) => self.profile = profile,
+            Op::PutReach(reach) => self.reach = Some(reach),
             Op::PutContact(contact) => drop(self.contacts.insert(contact.client_id(), contact)),
             Op::PutConversation(conversation, record) => self.conversation(conversation).record = record,
             Op::PutMarks { .. } | Op::ClaimId { .. } if self.forgets_marks => {}

@@ -117,6 +117,8 @@ pub(crate) struct World {
     /// Every frame that was put on a channel: sender, bytes.
     pub(crate) frames: u64,
     pub(crate) links_opened: u64,
+    /// Of the last link that each device opened, whether it was to be relayed only.
+    pub(crate) relay_only: BTreeMap<usize, bool>,
     /// Called for every sealed payload that the server relays; may change it.
     pub(crate) tamper_payload: Option<Tamper>,
     /// Called for every channel message; may change it.
@@ -149,6 +151,7 @@ impl World {
             order: 0,
             frames: 0,
             links_opened: 0,
+            relay_only: BTreeMap::new(),
             tamper_payload: None,
             tamper_frame: None,
             swap_fingerprints: false,
@@ -418,7 +421,8 @@ impl World {
                 }
                 Effect::Signal(signal) => self.push(self.delays.signal_ms, Happening::ToServer(index, run, signal)),
                 Effect::Transmit(link, frame) => self.transmit(index, link, frame),
-                Effect::OpenLink { link, role, .. } => {
+                Effect::OpenLink { link, role, relay_only, .. } => {
+                    self.relay_only.insert(index, relay_only);
                     self.links_opened += 1;
                     self.devices[index].links.insert(link, Link::default());
                     if role == LinkRole::Offerer {
