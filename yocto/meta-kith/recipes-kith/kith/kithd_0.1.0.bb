@@ -21,9 +21,11 @@ do_install:append() {
     install -m 0644 ${S}/systemd/dbus-1/system.d/org.kith.Messenger1.conf ${D}${datadir}/dbus-1/system.d/
     install -m 0644 ${S}/systemd/dbus-1/system-services/org.kith.Messenger1.service ${D}${datadir}/dbus-1/system-services/
     install -m 0644 ${S}/daemon/dbus-api/xml/*.xml ${D}${datadir}/dbus-1/interfaces/
+    install -d ${D}${datadir}/polkit-1/actions
+    install -m 0644 ${S}/systemd/polkit-1/actions/org.kith.messenger1.policy ${D}${datadir}/polkit-1/actions/
 }
 
-FILES:${PN} += "${datadir}/dbus-1 ${nonarch_libdir}/tmpfiles.d"
+FILES:${PN} += "${datadir}/dbus-1 ${datadir}/polkit-1 ${nonarch_libdir}/tmpfiles.d"
 
 CONFFILES:${PN} = "${sysconfdir}/kith/kithd.toml"
 
