@@ -10,6 +10,7 @@
 //! Deliberately absent: any crate of the product but `kith-dbus`, the door that everybody uses. (The
 //! benchmarks, a program beside this library, measure what is behind the door, too.)
 
+mod browser;
 mod bus;
 mod device;
 mod kiosk;
@@ -29,6 +30,7 @@ mod server;
 mod snapshot;
 mod troubles;
 
+pub use browser::{Browser, ENTER, SPACE, TAB};
 pub use bus::{Bus, Policy};
 pub use device::{Device, Location};
 pub use kiosk::{Kiosk, KioskSession};

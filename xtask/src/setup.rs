@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::cargo;
 use crate::needs::{self, Tier};
+use crate::{cargo, tools};
 
 /// Installs packages so that no service starts.
 const INSTALL: &str = include_str!("install.sh");
@@ -15,6 +15,9 @@ const INSTALL: &str = include_str!("install.sh");
 /// `cargo xtask setup`: makes a tier's needs be there and says so.
 pub(crate) fn run(tier: Tier) -> Result<()> {
     ensure(tier)?;
+    if tier == Tier::All {
+        tools::axe()?;
+    }
     writeln!(io::stderr(), "Everything that is needed is here.")?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::cargo::{self, PACKAGES_VARIABLE, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
 use crate::steps::{OnFailure, Steps};
-use crate::{bare_metal, dist, setup, yocto};
+use crate::{bare_metal, dist, setup, tools, yocto};
 
 /// Tests that take more than a few seconds live in a module of this name, in whichever crate.
 pub(crate) const LONG_TESTS: &str = "long::";
@@ -35,6 +35,7 @@ pub(crate) fn run(extent: Extent, on_failure: OnFailure) -> Result<()> {
     steps.step("programs", cargo::build_programs)?;
     if extent == Extent::All {
         steps.step("Debian packages", dist::development)?;
+        steps.step("what checks pages", tools::axe)?;
     }
     steps.step("tests", || tests(extent))?;
     if extent == Extent::All {

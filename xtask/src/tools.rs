@@ -13,6 +13,9 @@ const CARGO_DEB: (&str, &str) = ("cargo-deb", "3.8.0");
 /// Reads Yocto recipes as their reviewers do. Maintained since 2019; BSD-2-Clause.
 const OELINT: (&str, &str) = ("oelint-adv", "9.11.2");
 
+/// Finds what keeps people from using a page; the tests of the kiosk load it into a browser. Mozilla Public License 2.0.
+const AXE: (&str, &str) = ("axe-core", "4.14.1");
+
 /// The folder below the target folder.
 const FOLDER: &str = "tools";
 
@@ -44,4 +47,19 @@ pub(crate) fn oelint() -> Result<PathBuf> {
         cargo::run(&mut install).context("a tool that checks recipes")?;
     }
     Ok(program)
+}
+
+/// Fetches `axe-core` if it is not there: a script, of which nothing is run here.
+pub(crate) fn axe() -> Result<()> {
+    let (name, version) = AXE;
+    let root = cargo::target()?.join(FOLDER).join(name);
+    let wanted = format!("{name}@{version}");
+    let kept = root.join("version");
+    if std::fs::read_to_string(&kept).is_ok_and(|kept| kept == wanted) {
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+    cargo::run(npm.arg(&root).arg(&wanted))?;
+    Ok(std::fs::write(kept, wanted)?)
 }

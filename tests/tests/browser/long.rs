@@ -1,0 +1,6 @@
+//! What takes longer.
+
+mod figures;
+mod hands;
+mod screens;
+mod talk;
