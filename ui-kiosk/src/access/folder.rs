@@ -13,6 +13,9 @@ use super::{Role, Session, Token};
 /// The file of the sessions: a line each.
 const SESSIONS: &str = "sessions";
 
+/// What a session's line says of a screen that is not locked, and of one that is.
+const LOCKED: [&str; 2] = ["open", "locked"];
+
 /// More than all sessions take.
 const SESSIONS_BYTES_MAX: u64 = 8 * 1024;
 
@@ -51,7 +54,7 @@ impl Folder {
     pub(super) fn write_sessions(&self, sessions: &[Arc<Session>]) -> io::Result<()> {
         let line = |session: &Arc<Session>| {
             let (token, form_token) = (session.token().text(), session.form_token().text());
-            format!("{} {token} {form_token}\n", session.role().word())
+            format!("{} {} {token} {form_token}\n", session.role().word(), LOCKED[usize::from(session.is_locked())])
         };
         self.put(SESSIONS, &sessions.iter().map(line).collect::<String>())
     }
@@ -75,8 +78,9 @@ impl Folder {
 }
 
 fn parse_session(line: &str) -> Option<Session> {
-    let [role, token, form_token] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-    Some(Session::from_parts(Role::parse(role)?, Token::parse(token)?, Token::parse(form_token)?))
+    let [role, locked, token, form_token] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let locked = LOCKED.iter().position(|word| *word == locked)? == 1;
+    Some(Session::from_parts(Role::parse(role)?, Token::parse(token)?, Token::parse(form_token)?, locked))
 }
 
 #[cfg(test)]
@@ -106,7 +110,7 @@ mod tests {
     #[test]
     fn lines_that_are_no_sessions_are_passed_over() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(SESSIONS), "login a b\n\nnonsense\nadmin a b\n").unwrap();
+        std::fs::write(folder.path().join(SESSIONS), "login open a b\n\nnonsense\nadmin open a b\n").unwrap();
         assert!(Folder::open(folder.path()).unwrap().read_sessions(9).is_empty());
     }
 }

@@ -93,6 +93,13 @@ impl Access {
         self.inside().sessions.iter().find(|session| session.token().is(token)).cloned()
     }
 
+    /// Locks a session's screen, or opens it; a restart does not change that.
+    pub(crate) fn lock(&self, session: &Session, locked: bool) -> io::Result<()> {
+        session.set_locked(locked);
+        let inside = self.inside();
+        inside.folder.write_sessions(&inside.sessions)
+    }
+
     fn inside(&self) -> MutexGuard<'_, Inside> {
         // Nothing panics while it is held.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
@@ -147,10 +154,11 @@ mod tests {
         let access = Access::open(folder.path(), ADDRESS, false).unwrap();
         let sessions: Vec<_> =
             (0..=SESSIONS_MAX).map(|_| access.log_in(&token_in(folder.path(), "login")).unwrap()).collect();
+        access.lock(&sessions[1], true).unwrap();
         let again = Access::open(folder.path(), ADDRESS, false).unwrap();
         assert!(again.session(sessions[0].token().text()).is_none());
         let kept = again.session(sessions[1].token().text()).unwrap();
-        assert!(kept.form_token().is(sessions[1].form_token().text()));
+        assert!(kept.is_locked() && kept.form_token().is(sessions[1].form_token().text()));
         assert!(again.session(sessions[SESSIONS_MAX].token().text()).is_some());
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Session {
 
 #[derive(Debug, Default)]
 struct State {
+    /// The screen is locked until somebody gives the PIN.
+    locked: bool,
     /// A sentence for the next page.
     said: Option<Said>,
 }
@@ -56,12 +58,12 @@ pub(crate) enum Said {
 impl Session {
     /// A fresh one.
     pub(super) fn new(role: Role) -> io::Result<Self> {
-        Ok(Self::from_parts(role, Token::random()?, Token::random()?))
+        Ok(Self::from_parts(role, Token::random()?, Token::random()?, false))
     }
 
     /// One that was kept.
-    pub(super) fn from_parts(role: Role, token: Token, form_token: Token) -> Self {
-        Self { role, token, form_token, state: Mutex::new(State::default()) }
+    pub(super) fn from_parts(role: Role, token: Token, form_token: Token, locked: bool) -> Self {
+        Self { role, token, form_token, state: Mutex::new(State { locked, said: None }) }
     }
 
     /// What it is for.
@@ -77,6 +79,16 @@ impl Session {
     /// What each of its forms holds: another site can make a browser send a form, and does not know this.
     pub(crate) fn form_token(&self) -> &Token {
         &self.form_token
+    }
+
+    /// Locks the screen, or opens it.
+    pub(super) fn set_locked(&self, locked: bool) {
+        self.state().locked = locked;
+    }
+
+    /// Whether the screen is locked.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.state().locked
     }
 
     /// Keeps a sentence for the next page.

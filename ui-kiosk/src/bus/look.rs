@@ -40,6 +40,8 @@ pub(crate) struct Overview {
     pub(crate) notice: Notice,
     /// Unread messages of all conversations.
     pub(crate) unread: u64,
+    /// Whether a PIN is set.
+    pub(crate) pin_set: bool,
     /// Contacts, by name.
     pub(crate) peers: Vec<Peer>,
     /// Rooms, by name.
@@ -82,6 +84,8 @@ pub(crate) struct Peer {
     pub(crate) unread: u64,
     /// The newest message's sequence number.
     pub(crate) last_seq: u64,
+    /// Seconds after which later messages disappear; 0 for never.
+    pub(crate) expiry_s: u32,
     /// Messages that were lost with the device that this one was restored from.
     pub(crate) missing: u64,
 }
@@ -99,6 +103,8 @@ pub(crate) struct Room {
     pub(crate) owner: String,
     /// Who is in it, this device too.
     pub(crate) members: Vec<Member>,
+    /// Seconds after which later messages disappear; 0 for never.
+    pub(crate) expiry_s: u32,
     /// Unread messages.
     pub(crate) unread: u64,
     /// The newest message's sequence number.
@@ -219,6 +225,7 @@ pub(super) async fn look(connection: &Connection) -> Result<Look> {
             signaling: Signaling::from(manager.number("Signaling")),
             notice: notice(manager.take("LoggingNotice")),
             unread: manager.take("Unread"),
+            pin_set: manager.take("PinSet"),
             peers: by_name(objects.read(PEER_INTERFACE, peer), |peer: &Peer| &peer.name),
             rooms: by_name(objects.read(ROOM_INTERFACE, room), |room: &Room| &room.name),
             pairings: by_number(objects.read(PAIRING_INTERFACE, pairing), |pairing: &Pairing| pairing.number),
@@ -284,6 +291,7 @@ fn peer(path: OwnedObjectPath, mut properties: Properties) -> Option<Peer> {
         last_seen_ms: properties.take("LastSeen"),
         unread: properties.take("Unread"),
         last_seq: properties.take("LastSeq"),
+        expiry_s: properties.number("ExpirySeconds"),
         missing: properties.take("Missing"),
     })
 }
@@ -296,6 +304,7 @@ fn room(path: OwnedObjectPath, mut properties: Properties) -> Option<Room> {
         state: properties.number("State").into(),
         owner: properties.take("Owner"),
         members: members.into_iter().map(|member| self::member(Properties(member))).collect(),
+        expiry_s: properties.number("ExpirySeconds"),
         unread: properties.take("Unread"),
         last_seq: properties.take("LastSeq"),
     })

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kith_dbus::{
-    Conversation1Proxy, Failure, Manager1Proxy, Pairing1Proxy, Peer1Proxy, Result, Room1Proxy, Task1Proxy,
+    Conversation1Proxy, Failure, Manager1Proxy, Pairing1Proxy, Peer1Proxy, Result, Room1Proxy, Secret, Task1Proxy,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -40,6 +40,7 @@ pub(crate) enum Address {
 /// The messenger on its bus.
 #[derive(Clone)]
 pub(crate) struct Bus {
+    address: Address,
     connection: watch::Receiver<Option<Connection>>,
     mark: watch::Receiver<Mark>,
     troubles: Arc<Troubles>,
@@ -55,10 +56,10 @@ impl Bus {
         let (connection_in, mut connection) = watch::channel(None);
         let (mark_in, mark) = watch::channel(Mark::first());
         let troubles = Arc::new(Troubles::default());
-        tokio::spawn(follow::run(address, connection_in, mark_in, troubles.clone()));
+        tokio::spawn(follow::run(address.clone(), connection_in, mark_in, troubles.clone()));
         // Whatever comes of it, the pages say.
         let _ = timeout(FIRST_MAX, connection.changed()).await;
-        Self { connection, mark, troubles }
+        Self { address, connection, mark, troubles }
     }
 
     /// How much has happened.
@@ -78,6 +79,15 @@ impl Bus {
             Ok(connection) => look::look(&connection).await.unwrap_or(Look::Away),
             Err(_) => Look::Away,
         }
+    }
+
+    /// The messenger as a whole, over a connection of its own that may do what is dangerous: the daemon grants that for
+    /// the PIN or the store's secret, to this connection only, and it ends when this is dropped.
+    pub(crate) async fn elevated(&self, pin: &Secret) -> Result<Manager1Proxy<'static>> {
+        let connection = connect(&self.address).await?;
+        let manager = Manager1Proxy::builder(&connection).cache_properties(CacheProperties::No).build().await?;
+        manager.elevate(pin).await?;
+        Ok(manager)
     }
 
     /// The messenger as a whole.

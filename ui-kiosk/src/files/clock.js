@@ -19,8 +19,8 @@ export function showTimes() {
 }
 
 export function startClock() {
-  if (document.body.dataset.page === "idle") tick();
-  else watchForIdleness();
+  tick();
+  if (document.body.dataset.page !== "idle") watchForIdleness();
 }
 
 function tick() {
@@ -31,6 +31,7 @@ function tick() {
   };
   put("time", hour.format(now));
   put("date", date.format(now));
+  // A page that has none now may become one that has.
   setTimeout(tick, 60000 - (now.getTime() % 60000));
 }
 
@@ -46,6 +47,9 @@ function watchForIdleness() {
 
 function rest() {
   // Where somebody is signing in or setting up, what they have typed so far stays.
-  if (["enter", "set-up", "locked", "away"].includes(document.body.dataset.page)) return;
-  location.assign("/idle");
+  if (["enter", "set-up", "locked", "screen-locked", "away"].includes(document.body.dataset.page)) return;
+  // Where there is a PIN, an idle screen is a locked one.
+  const lock = document.getElementById("lock");
+  if (lock) lock.requestSubmit();
+  else location.assign("/idle");
 }

@@ -5,6 +5,7 @@ const keyboard = () => document.getElementById("keyboard");
 
 let wanted = false;
 let capital = false;
+let touching = false;
 
 export function startKeyboard() {
   const kept = localStorage.getItem(KEPT);
@@ -20,10 +21,18 @@ export function startKeyboard() {
   document.addEventListener("focusin", show);
   document.addEventListener("focusout", () => setTimeout(show));
   document.addEventListener("kith-exchanged", show);
+  // A keyboard that went away under the finger would move what is being touched.
+  addEventListener("pointerdown", () => (touching = true), { capture: true });
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(release), { capture: true });
   // The field keeps the focus.
   keyboard().addEventListener("pointerdown", (event) => event.preventDefault());
   keyboard().addEventListener("mousedown", (event) => event.preventDefault());
   keyboard().addEventListener("click", press);
+  show();
+}
+
+function release() {
+  touching = false;
   show();
 }
 
@@ -39,7 +48,7 @@ function show() {
   const field = document.activeElement;
   const visible = wanted && isField(field);
   document.getElementById("keys").setAttribute("aria-pressed", String(wanted));
-  if (keyboard().hidden === !visible) return;
+  if (keyboard().hidden === !visible || (touching && !visible)) return;
   keyboard().hidden = !visible;
   document.body.classList.toggle("typing", visible);
   if (!visible) return;

@@ -5,30 +5,47 @@ import { showTimes } from "./clock.js";
 /** How long to wait before a stream that was refused is tried again. */
 const RETRY_MS = 2000;
 
+let source = null;
 let asking = false;
 let askAgain = false;
 
 /** Listens from now on. */
 export function listen() {
   settle(true);
-  document.addEventListener("visibilitychange", markRead);
-  if (document.body.dataset.mark) open();
+  if (!document.body.dataset.mark) return;
+  document.addEventListener("visibilitychange", watch);
+  watch();
+}
+
+/** A page that nobody sees does not listen: browsers have six connections for all pages of a site. What it has missed
+ *  it is told when it is seen again. */
+function watch() {
+  if (document.visibilityState === "visible") {
+    if (!source) open();
+    markRead();
+  } else {
+    source?.close();
+    source = null;
+  }
 }
 
 function open() {
-  const source = new EventSource(`/events?since=${encodeURIComponent(document.body.dataset.mark)}`);
-  source.addEventListener("open", () => lost(false));
-  source.addEventListener("change", refresh);
-  source.addEventListener("error", () => {
+  const own = new EventSource(`/events?since=${encodeURIComponent(document.body.dataset.mark)}`);
+  source = own;
+  own.addEventListener("open", () => lost(false));
+  own.addEventListener("change", refresh);
+  own.addEventListener("error", () => {
     lost(true);
-    if (source.readyState === EventSource.CLOSED) setTimeout(reopen, RETRY_MS);
+    if (own.readyState === EventSource.CLOSED) setTimeout(reopen, RETRY_MS, own);
   });
 }
 
-async function reopen() {
-  // A stream that was refused: the session may be over, which the page itself then says.
+/** A stream that was refused: the session may be over, which the page itself then says. */
+async function reopen(refused) {
   await refresh();
-  open();
+  if (source !== refused) return;
+  source = null;
+  watch();
 }
 
 function lost(is) {
@@ -100,7 +117,20 @@ function settle(toEnd) {
   showTimes();
   const messages = document.getElementById("messages");
   if (messages && toEnd) messages.scrollTop = messages.scrollHeight;
+  if (messages && !messages.dataset.followed) {
+    messages.dataset.followed = "1";
+    follow(messages);
+  }
   markRead();
+}
+
+/** Whoever reads the newest messages goes on doing so when the keyboard comes, or the screen is turned. */
+function follow(messages) {
+  let atEnd = true;
+  messages.addEventListener("scroll", () => (atEnd = isAtEnd(messages)), { passive: true });
+  new ResizeObserver(() => {
+    if (atEnd) messages.scrollTop = messages.scrollHeight;
+  }).observe(messages);
 }
 
 /** What somebody can see has been read. */

@@ -75,6 +75,9 @@ fn admit(site: &Site, request: &mut Request) -> Result<(), Box<Response>> {
     let Some(session) = &guest.session else {
         return Err(Box::new(screens::enter(&guest, StatusCode::UNAUTHORIZED)));
     };
+    if session.is_locked() && !may_while_locked(request.method(), path) {
+        return Err(Box::new(screens::screen_locked(site, &guest)));
+    }
     if session.role() == Role::Visitor && !visitor::may(site.visited.as_ref(), request.method(), path) {
         return Err(Box::new(visitor::elsewhere(site.visited.as_ref(), request.method())));
     }
@@ -89,6 +92,11 @@ fn plain(status: StatusCode, text: &'static str) -> Box<Response> {
 /// What needs no session: the way to one, and what is the same for everybody.
 fn is_open(path: &str) -> bool {
     path == "/enter" || path.starts_with("/files/")
+}
+
+/// What a locked screen answers: that it is locked, what it needs to show that, and the way out.
+fn may_while_locked(method: &Method, path: &str) -> bool {
+    (method == Method::POST && ["/pin", "/language"].contains(&path)) || path == "/events"
 }
 
 /// Whether a `Host` header (RFC 9110 §7.2) names this site.

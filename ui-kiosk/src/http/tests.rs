@@ -50,8 +50,8 @@ impl Kiosk {
         let cookie = answer.split("set-cookie: ").nth(1).unwrap().split(';').next().unwrap().to_owned();
         // What a form holds, as the folder keeps it for a restart.
         let sessions = std::fs::read_to_string(self.folder.path().join("sessions")).unwrap();
-        let session = sessions.lines().find(|line| cookie.ends_with(line.split(' ').nth(1).unwrap())).unwrap();
-        Browser { cookie, token: session.split(' ').nth(2).unwrap().to_owned() }
+        let session = sessions.lines().find(|line| cookie.ends_with(line.split(' ').nth(2).unwrap())).unwrap();
+        Browser { cookie, token: session.split(' ').nth(3).unwrap().to_owned() }
     }
 
     async fn enter(&self, token: &str) -> String {

@@ -104,8 +104,8 @@ pub(super) fn restore(words: &Words, guest: &Guest, site: &Site, tasks: &[Task],
                         label for="backup-secret" { (words.import_secret) }
                         input #backup-secret name="secret" type="password" required[new] autocomplete="off";
                         @if !new {
-                            label for="backup-pin" { (words.import_pin) }
-                            input #backup-pin name="pin" type="password" autocomplete="off";
+                            label for="backup-pin" { (words.pin_or_secret) }
+                            input #backup-pin name="pin" type="password" required autocomplete="off";
                             label.choice { input type="checkbox" name="replace" value="yes" required; (words.import_replace) }
                         }
                         button.danger { (words.import_button) }
@@ -174,20 +174,18 @@ async fn import(site: &Site, posted: &Posted) -> Result<(), Failure> {
         replace: (posted.text("replace") == "yes").then_some(true),
         secret: secret.map(|secret| Secret::from(Zeroizing::new(secret.to_owned()))),
     };
-    let begun = begin(&site.bus, &file, &options, posted.text("pin")).await;
+    let begun = async {
+        let manager = match posted.text("pin") {
+            // A new device has neither.
+            "" => site.bus.manager().await?,
+            pin => site.bus.elevated(&Secret::from(Zeroizing::new(pin.to_owned()))).await?,
+        };
+        manager.import(&Fd::from(&file), &options).await
+    };
+    let begun = begun.await.map(drop);
     // Whoever has mistyped need not hand the file over once more.
     site.backups.inside().upload = Some(file);
     begun
-}
-
-/// Replacing what the device holds takes the PIN, for this one time.
-async fn begin(bus: &Bus, file: &File, options: &ImportOptions, pin: &str) -> Result<(), Failure> {
-    let manager = bus.manager().await?;
-    if !pin.is_empty() {
-        manager.elevate(&Secret::from(Zeroizing::new(pin.to_owned()))).await?;
-    }
-    let begun = manager.import(&Fd::from(file), options).await;
-    manager.step_down().await.and(begun.map(drop))
 }
 
 async fn cancel(bus: &Bus, task: &str) -> Result<(), Failure> {

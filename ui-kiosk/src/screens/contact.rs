@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::frame::{Frame, button, careful, token};
 use super::text::{self, Outside};
-use super::{gone, home, qr};
+use super::{expiry, gone, home, qr};
 use crate::bus::{Bus, Conversation, Peer};
 use crate::http::{Answer, Guest, Posted, Ready};
 use crate::site::Site;
@@ -53,6 +53,7 @@ fn show(words: &Words, guest: &Guest, peer: &Peer, number: Option<&str>) -> Mark
                 @if peer.trust == Trust::Verified { (act("", words.unverify, "unverify")) }
                 @else if peer.trust == Trust::Paired { (act("main", words.verify, "verify")) }
             }
+            (expiry::card(words, guest, &action, peer.expiry_s))
             section.card {
                 h2 { (words.block) }
                 p { (if peer.blocked { words.blocked_text } else { words.block_text }) }
@@ -101,6 +102,7 @@ async fn act(bus: &Bus, conversation: &Conversation, posted: &Posted) -> Result<
         "unverify" => peer.mark_verified(false).await,
         "block" => Ok(peer.set_blocked(true).await?),
         "unblock" => Ok(peer.set_blocked(false).await?),
+        "expiry" => expiry::set(bus, conversation, posted).await,
         "rename" => Ok(peer.set_name(posted.text("name").trim()).await?),
         "remove" => peer.remove().await,
         _ => Ok(()),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::frame::{Frame, button, token};
 use super::message::message;
+use super::sign::{Sign, sign};
 use super::text::{self, Outside};
 use super::{gone, home};
 use crate::access::Token;
@@ -54,7 +55,7 @@ pub(super) async fn page(
     let about = format!("{}/about", conversation.address());
     let words = ready.guest.language.words();
     let tools = html! {
-        @if !ready.guest.is_visitor() { a.icon #about href=(about) aria-label=(words.about_conversation) { "ⓘ" } }
+        @if !ready.guest.is_visitor() { a.icon #about href=(about) aria-label=(words.about_conversation) { (sign(Sign::About)) } }
     };
     let trouble = site.bus.trouble(conversation.path());
     let title = text::plain(&facts.name);
@@ -72,6 +73,7 @@ struct Facts {
     unread: u64,
     last_seq: u64,
     missing: u64,
+    expiry_s: u32,
     /// Why nothing can be said.
     silent: Option<&'static str>,
 }
@@ -84,6 +86,7 @@ fn facts(ready: &Ready, conversation: &Conversation) -> Option<Facts> {
         unread: peer.unread,
         last_seq: peer.last_seq,
         missing: peer.missing,
+        expiry_s: peer.expiry_s,
         silent: match (peer.blocked, peer.trust) {
             (true, _) => Some(words.silent_blocked),
             (false, Trust::Pending) => Some(words.silent_pending),
@@ -97,6 +100,7 @@ fn facts(ready: &Ready, conversation: &Conversation) -> Option<Facts> {
             unread: room.unread,
             last_seq: room.last_seq,
             missing: 0,
+            expiry_s: room.expiry_s,
             silent: match room.state {
                 RoomState::Removed => Some(words.silent_removed),
                 RoomState::Frozen => Some(words.silent_frozen),
@@ -153,7 +157,12 @@ impl Shown<'_> {
         let address = self.conversation.address();
         html! {
             div #talk-state data-live {
-                p.quiet { (self.facts.about) }
+                p.quiet {
+                    (self.facts.about)
+                    @if self.facts.expiry_s > 0 {
+                        " · " (words.disappear_after) " " ((words.duration)(self.facts.expiry_s.into()))
+                    }
+                }
                 @if self.facts.missing > 0 { p.notice { (self.facts.missing) " " (words.missing) } }
                 @if let Some(trouble) = trouble {
                     div.notice.warning role="alert" {
@@ -203,7 +212,7 @@ impl Shown<'_> {
                     label.aside for="text" { (words.message) }
                     textarea #text name="text" rows="1" maxlength="12000" required autocomplete="off"
                         placeholder=(words.message) {}
-                    button.main aria-label=(words.send) { "➤" }
+                    button.main aria-label=(words.send) { (sign(Sign::Send)) }
                     p.bad.refused role="alert" hidden {}
                 }
             }

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Response};
 use maud::{DOCTYPE, Markup, html};
 
+use super::sign::{Sign, sign};
 use super::{keyboard, notice};
 use crate::access::Said;
 use crate::bus::{Mark, Overview};
@@ -85,11 +86,17 @@ impl<'a> Frame<'a> {
             header {
                 div.bar {
                     @if let Some(back) = self.back.filter(|_| !self.guest.is_visitor()) {
-                        a.icon #back href=(back) aria-label=(words.back) { "‹" }
+                        a.icon #back href=(back) aria-label=(words.back) { (sign(Sign::Back)) }
                     }
                     h1 { (self.title) }
                     (self.tools)
-                    button.icon #keys type="button" aria-label=(words.keyboard) aria-pressed="false" hidden { "⌨" }
+                    @if self.overview.is_some_and(|overview| overview.pin_set) && !self.guest.is_visitor() {
+                        form #lock action="/lock" method="post" {
+                            (token(self.guest))
+                            button.icon aria-label=(words.lock_screen) { (sign(Sign::Lock)) }
+                        }
+                    }
+                    button.icon #keys type="button" aria-label=(words.keyboard) aria-pressed="false" hidden { (sign(Sign::Keyboard)) }
                 }
                 p #lost .bad role="status" hidden { (words.lost) }
                 div #notices data-live {

@@ -8,6 +8,7 @@ use kith_dbus::{LinkState, Presence, RoomState, Trust};
 use maud::{Markup, html};
 
 use super::frame::Frame;
+use super::sign::{Sign, sign};
 use super::{notice, text};
 use crate::bus::{Conversation, Overview, Peer, Room};
 use crate::http::Ready;
@@ -22,7 +23,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Respons
     let words = ready.guest.language.words();
     let title = text::plain(&ready.overview.name);
     let tools = html! {
-        a.icon href="/settings" aria-label=(words.settings) { "⚙" }
+        a.icon href="/settings" aria-label=(words.settings) { (sign(Sign::Settings)) }
     };
     let frame = Frame { back: None, tools, ..Frame::ready("home", &title, &ready, &site) };
     frame.page(show(words, &ready.overview))
@@ -144,6 +145,7 @@ mod tests {
             last_seen_ms: 0,
             unread,
             last_seq: 0,
+            expiry_s: 0,
             missing: 0,
         }
     }

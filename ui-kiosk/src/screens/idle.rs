@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use maud::html;
+use maud::{Markup, html};
 
 use super::frame::Frame;
 use crate::http::Ready;
@@ -15,13 +15,20 @@ pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Respons
     let words = ready.guest.language.words();
     let frame = Frame { back: None, ..Frame::ready("idle", words.clock, &ready, &site) };
     frame.page(html! {
-        a.idle href="/" aria-label=(words.wake) {
-            span.clock data-clock="time" aria-hidden="true" {}
-            span.date data-clock="date" aria-hidden="true" {}
+        a.idle href="/" {
+            (clock())
             span #idle-unread data-live {
                 @if ready.overview.unread > 0 { span.count { (ready.overview.unread) } " " (words.unread) }
             }
             span.quiet { (words.wake) }
         }
     })
+}
+
+/// Time and date, which the page's script writes.
+pub(super) fn clock() -> Markup {
+    html! {
+        span.clock data-clock="time" aria-hidden="true" {}
+        span.date data-clock="date" aria-hidden="true" {}
+    }
 }

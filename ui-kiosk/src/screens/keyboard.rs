@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::sign::{Sign, sign};
 use crate::words::Words;
 
 /// The second layer, the same in every language.
@@ -10,15 +11,15 @@ const SIGNS: [&str; 4] = ["1234567890", "@#%&*-+=()", "!?.,:;'\"/_", "<>[]{}€$
 /// The keyboard, hidden until somebody wants it. Real keyboards do not stop at its keys.
 pub(super) fn keyboard(words: &Words) -> Markup {
     html! {
-        div #keyboard role="group" aria-label=(words.keyboard) hidden {
+        section #keyboard aria-label=(words.keyboard) hidden {
             (layer("letters", &words.keys, false))
             (layer("signs", &SIGNS, true))
             div.keys.controls {
-                (control("shift", words.key_shift, "⇧"))
-                (control("layer", words.key_signs, "?123"))
-                (control("space", words.key_space, "␣"))
-                (control("delete", words.key_delete, "⌫"))
-                (control("enter", words.key_enter, "⏎"))
+                (control("shift", words.key_shift, sign(Sign::Shift)))
+                (control("layer", words.key_signs, html! { (words.key_signs) }))
+                (control("space", words.key_space, sign(Sign::Space)))
+                (control("delete", words.key_delete, sign(Sign::Delete)))
+                (control("enter", words.key_enter, sign(Sign::Enter)))
             }
         }
     }
@@ -36,8 +37,8 @@ fn layer(name: &str, rows: &[&str], hidden: bool) -> Markup {
     }
 }
 
-fn control(name: &str, label: &str, sign: &str) -> Markup {
-    html! { button type="button" tabindex="-1" data-control=(name) aria-label=(label) { (sign) } }
+fn control(name: &str, label: &str, shown: Markup) -> Markup {
+    html! { button type="button" tabindex="-1" data-control=(name) aria-label=(label) { (shown) } }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod backup;
 mod contact;
 mod conversation;
+mod expiry;
 mod first;
 mod frame;
 mod home;
@@ -15,6 +16,7 @@ mod pairing;
 mod qr;
 mod room;
 mod settings;
+mod sign;
 mod text;
 mod unlock;
 
@@ -32,6 +34,8 @@ use crate::http::{Answer, Guest, LANGUAGE_COOKIE, Posted, own_page};
 use crate::site::Site;
 use crate::words::Language;
 
+pub(crate) use unlock::screen_locked;
+
 pub(crate) use backup::{Backups, upload as upload_backup};
 
 use frame::Frame;
@@ -47,6 +51,8 @@ pub(crate) fn router() -> Router<Arc<Site>> {
         .route("/set-up", post(first::set_up))
         .route("/unlock", post(unlock::unlock))
         .route("/shut", post(unlock::shut))
+        .route("/lock", post(unlock::lock_screen))
+        .route("/pin", post(unlock::open_screen))
         .route("/language", post(language))
         .route("/c/{kind}/{key}", get(conversation::page))
         .route("/c/{kind}/{key}/send", post(conversation::send))

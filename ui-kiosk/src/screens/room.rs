@@ -9,8 +9,9 @@ use maud::{Markup, html};
 use zbus::OwnedObjectPath;
 
 use super::frame::{Frame, button, careful, token};
+use super::sign::{Sign, sign};
 use super::text::{self, Outside};
-use super::{gone, home};
+use super::{expiry, gone, home};
 use crate::bus::{Bus, Conversation, Member, Overview, Peer, Room};
 use crate::http::{Answer, Guest, Posted, Ready};
 use crate::site::Site;
@@ -36,6 +37,7 @@ fn show(words: &Words, guest: &Guest, overview: &Overview, room: &Room) -> Marku
                 h2 { (home::about_room(words, room)) }
                 ul.members { @for member in &room.members { (self::member(words, guest, overview, room, member)) } }
             }
+            (expiry::card(words, guest, &action, room.expiry_s))
             @if is_owner && !candidates(overview, room).is_empty() {
                 section.card {
                     h2 { (words.add_member) }
@@ -79,7 +81,7 @@ fn member(words: &Words, guest: &Guest, overview: &Overview, room: &Room, member
             }
             @if room.owner == overview.client_id && !is_self {
                 details.careful {
-                    summary aria-label={ (words.more) ": " (text::plain(&member.name)) } { "⋯" }
+                    summary aria-label={ (words.more) ": " (text::plain(&member.name)) } { (sign(Sign::More)) }
                     (button(guest, &action, "", words.hand_over, &[("do", "hand-over"), ("who", who)]))
                     (button(guest, &action, "danger", words.remove, &[("do", "remove"), ("who", who)]))
                 }
@@ -113,6 +115,7 @@ async fn act(bus: &Bus, conversation: &Conversation, posted: &Posted) -> Result<
     let room = bus.room(conversation.path()).await?;
     let who = peer_path(posted.text("who"));
     match (posted.text("do"), who) {
+        ("expiry", _) => expiry::set(bus, conversation, posted).await,
         ("rename", _) => room.rename(posted.text("name").trim()).await,
         ("leave", _) => room.leave().await,
         ("add", Some(who)) => room.add(&who).await,

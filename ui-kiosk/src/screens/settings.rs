@@ -31,6 +31,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Respons
             a.button href="/backup" { (words.backup_open) }
         }
         (secrets(words, &ready.guest))
+        (pin(words, &ready.guest, &ready.overview))
         div #server data-live {
             section.card {
                 h2 { (words.server) }
@@ -101,10 +102,33 @@ fn secrets(words: &Words, guest: &Guest) -> Markup {
     }
 }
 
+fn pin(words: &Words, guest: &Guest, overview: &Overview) -> Markup {
+    html! {
+        section.card {
+            h2 { (words.pin) }
+            p { (if overview.pin_set { words.pin_set_text } else { words.pin_text }) }
+            details {
+                summary { (if overview.pin_set { words.pin_change } else { words.pin_choose }) }
+                form action="/settings" method="post" {
+                    (token(guest))
+                    input type="hidden" name="do" value="pin";
+                    label for="old-pin" { (if overview.pin_set { words.pin_or_secret } else { words.secret }) }
+                    input #old-pin name="old" type="password" required autocomplete="off";
+                    label for="new-pin" { (words.pin_new) }
+                    input #new-pin name="new" type="password" inputmode="numeric" autocomplete="off";
+                    label for="pin-again" { (words.pin_again) }
+                    input #pin-again name="again" type="password" inputmode="numeric" autocomplete="off";
+                    button { (words.save) }
+                }
+            }
+        }
+    }
+}
+
 /// Keeps what was set.
 pub(super) async fn change(State(site): State<Arc<Site>>, posted: Posted) -> Answer {
     let words = posted.words();
-    if posted.text("do") == "secret" && posted.text("new") != posted.text("again") {
+    if ["secret", "pin"].contains(&posted.text("do")) && posted.text("new") != posted.text("again") {
         return Answer::badly(&posted, "/settings", words.secrets_differ.to_owned());
     }
     match set(&site.bus, &posted).await {
@@ -124,12 +148,9 @@ async fn set(bus: &Bus, posted: &Posted) -> Result<(), Failure> {
             let choice = RetentionChoice { messages_max, days_max, ..RetentionChoice::default() };
             Ok(manager.set_retention(choice).await?)
         }
-        "secret" => {
-            // The old secret proves that it may be changed, and no more than that is to be done with it.
-            manager.elevate(&secret("old")).await?;
-            let changed = manager.change_secret(&secret("old"), &secret("new")).await;
-            manager.step_down().await.and(changed)
-        }
+        // Dangerous: the old secret shows that it is the owner who asks.
+        "secret" => bus.elevated(&secret("old")).await?.change_secret(&secret("old"), &secret("new")).await,
+        "pin" => manager.set_pin(&secret("old"), &secret("new")).await,
         _ => Ok(()),
     }
 }

@@ -102,7 +102,8 @@ words! {
     logging_unknown, logging_active, logging_disabled, logging_debug,
     // Conversations.
     about_conversation, messages, no_messages, older, message, send, quick_replies, queued, delivered, read,
-    disappears_after, no_text, missing, silent_blocked, silent_pending, silent_removed, silent_frozen,
+    disappears_after, disappear_after, expiry, expiry_text, never, no_text, missing, silent_blocked, silent_pending,
+    silent_removed, silent_frozen,
     // Contacts.
     last_seen, safety_number, safety_text, verify, verified, unverify, block, block_text, blocked_text, unblock,
     client_id, remove, remove_question, link_none_text, link_direct_text, link_relayed_text,
@@ -114,10 +115,11 @@ words! {
     compare_show, compare_code, compare_button, compare_type, compare_question, compare_same,
     // Settings.
     history, history_messages, history_days, history_text, server, about, shut, shut_text, change_secret, secret_old,
-    secret_new,
+    secret_new, screen_locked, lock_screen, pin, pin_text, pin_set_text, pin_choose, pin_change, pin_new, pin_again,
+    pin_or_secret, not_kept,
     // Backups.
     backup, backup_text, backup_open, export, export_text, export_button, export_take, import, import_text,
-    import_new_text, import_choose, import_secret, import_pin, import_replace, import_button, import_refused, task_running,
+    import_new_text, import_choose, import_secret, import_replace, import_button, import_refused, task_running,
     task_done, task_failed, task_cancelled,
     // The idle screen.
     clock, wake,
