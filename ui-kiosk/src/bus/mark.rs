@@ -16,7 +16,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// That of a program that has just started.
-    pub(super) fn first() -> Self {
+    pub(crate) fn first() -> Self {
         // Runs have to differ and need no order; a clock that is not set differs, too.
         let run = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         Self { run, inbox: 0, changes: 0 }

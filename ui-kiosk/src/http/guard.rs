@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::access::{Role, Session};
-use crate::bus::{Look, Overview};
+use crate::bus::{Look, Mark, Overview};
 use crate::http::visitor;
 use crate::screens;
 use crate::site::Site;
@@ -76,7 +76,7 @@ fn admit(site: &Site, request: &mut Request) -> Result<(), Box<Response>> {
         return Err(Box::new(screens::enter(&guest, StatusCode::UNAUTHORIZED)));
     };
     if session.is_locked() && !may_while_locked(request.method(), path) {
-        return Err(Box::new(screens::screen_locked(site, &guest)));
+        return Err(Box::new(screens::screen_locked(&guest)));
     }
     if session.role() == Role::Visitor && !visitor::may(site.visited.as_ref(), request.method(), path) {
         return Err(Box::new(visitor::elsewhere(site.visited.as_ref(), request.method())));
@@ -125,6 +125,9 @@ pub(crate) struct Guest {
     pub(crate) language: Language,
     /// Whether it is a page that asks for itself again.
     pub(crate) asks_again: bool,
+    /// What had happened when it asked. Taken before anything is looked at: what happens in between, the page is told
+    /// once more.
+    pub(crate) mark: Mark,
 }
 
 impl Guest {
@@ -132,7 +135,7 @@ impl Guest {
         let session = cookie(headers, &session_cookie(site.address)).and_then(|token| site.access.session(token));
         let chosen = cookie(headers, LANGUAGE_COOKIE).and_then(Language::by_code);
         let language = chosen.or_else(|| Language::asked_for(headers)).unwrap_or(site.language);
-        Self { session, language, asks_again: headers.contains_key(AGAIN) }
+        Self { session, language, asks_again: headers.contains_key(AGAIN), mark: site.bus.mark() }
     }
 
     /// Whether it is a visitor.
@@ -164,6 +167,7 @@ impl FromRequestParts<Arc<Site>> for Guest {
             session: None,
             language: site.language,
             asks_again: false,
+            mark: site.bus.mark(),
         }))
     }
 }

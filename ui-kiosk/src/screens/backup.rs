@@ -68,7 +68,7 @@ impl Backups {
 pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Response {
     let words = ready.guest.language.words();
     let (guest, overview) = (&ready.guest, &ready.overview);
-    let frame = Frame { back: Some("/settings"), ..Frame::ready("backup", words.backup, &ready, &site) };
+    let frame = Frame { back: Some("/settings"), ..Frame::ready("backup", words.backup, &ready) };
     frame.page(html! {
         section.card {
             h2 { (words.export) }

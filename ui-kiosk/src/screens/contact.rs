@@ -19,14 +19,14 @@ use crate::words::Words;
 pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>, ready: Ready) -> Response {
     let conversation = Conversation::parse("peer", &key);
     let Some(peer) = conversation.and_then(|it| ready.overview.peer(&it).cloned()) else {
-        return gone(&site, &ready.guest);
+        return gone(&ready.guest);
     };
     let number = async { site.bus.peer(peer.conversation.path()).await?.safety_number().await };
     let number = number.await.ok();
     let back = peer.conversation.address();
     let title = text::plain(&peer.name);
     let kind = format!("contact {back}");
-    let frame = Frame { back: Some(&back), ..Frame::ready(&kind, &title, &ready, &site) };
+    let frame = Frame { back: Some(&back), ..Frame::ready(&kind, &title, &ready) };
     frame.page(show(ready.guest.language.words(), &ready.guest, &peer, number.as_deref()))
 }
 
@@ -86,7 +86,7 @@ fn link(words: &Words, link: LinkState) -> &'static str {
 
 /// What the buttons do.
 pub(super) async fn change(State(site): State<Arc<Site>>, Path(key): Path<String>, posted: Posted) -> Response {
-    let Some(conversation) = Conversation::parse("peer", &key) else { return gone(&site, &posted.guest) };
+    let Some(conversation) = Conversation::parse("peer", &key) else { return gone(&posted.guest) };
     let done = act(&site.bus, &conversation, &posted).await;
     let page = match posted.text("do") {
         "remove" if done.is_ok() => "/".to_owned(),

@@ -44,13 +44,13 @@ pub(super) async fn page(
     Query(extent): Query<Extent>,
     ready: Ready,
 ) -> Response {
-    let Some(conversation) = Conversation::parse(&kind, &key) else { return gone(&site, &ready.guest) };
-    let Some(facts) = facts(&ready, &conversation) else { return gone(&site, &ready.guest) };
+    let Some(conversation) = Conversation::parse(&kind, &key) else { return gone(&ready.guest) };
+    let Some(facts) = facts(&ready, &conversation) else { return gone(&ready.guest) };
     let count = extent.rows.unwrap_or(ROWS).clamp(ROWS, ROWS_MAX);
     let rows = match read_rows(&site.bus, &conversation, facts.last_seq, count).await {
         Ok(rows) => rows,
         // It has gone, or the messenger has, since the look.
-        Err(_) => return gone(&site, &ready.guest),
+        Err(_) => return gone(&ready.guest),
     };
     let about = format!("{}/about", conversation.address());
     let words = ready.guest.language.words();
@@ -60,7 +60,7 @@ pub(super) async fn page(
     let trouble = site.bus.trouble(conversation.path());
     let title = text::plain(&facts.name);
     let kind = format!("conversation {}", conversation.address());
-    let frame = Frame { tools, ..Frame::ready(&kind, &title, &ready, &site) };
+    let frame = Frame { tools, ..Frame::ready(&kind, &title, &ready) };
     let shown =
         Shown { guest: &ready.guest, overview: &ready.overview, conversation: &conversation, facts, rows, count };
     frame.page(shown.show(words, trouble.as_deref()))
@@ -226,7 +226,7 @@ pub(super) async fn send(
     Path((kind, key)): Path<(String, String)>,
     posted: Posted,
 ) -> Response {
-    let Some(conversation) = Conversation::parse(&kind, &key) else { return gone(&site, &posted.guest) };
+    let Some(conversation) = Conversation::parse(&kind, &key) else { return gone(&posted.guest) };
     // Browsers end lines as forms have to (HTML §4.10.21.4); messages end them as everybody else.
     let text = posted.text("text").replace("\r\n", "\n");
     let text = text.trim_end();
@@ -247,7 +247,7 @@ pub(super) async fn reply(
 ) -> Response {
     let reply = posted.text("reply").parse().ok().and_then(|index: usize| posted.words().replies.get(index));
     let (Some(conversation), Some(text)) = (Conversation::parse(&kind, &key), reply) else {
-        return gone(&site, &posted.guest);
+        return gone(&posted.guest);
     };
     let sent = say(&site.bus, &conversation, text, &SendOptions::default()).await;
     Answer::to(&posted, &conversation.address(), sent).into_response()
@@ -264,7 +264,7 @@ pub(super) async fn read(
     posted: Posted,
 ) -> Response {
     let (Some(conversation), Ok(seq)) = (Conversation::parse(&kind, &key), posted.text("seq").parse()) else {
-        return gone(&site, &posted.guest);
+        return gone(&posted.guest);
     };
     let marked = async { site.bus.conversation(conversation.path()).await?.mark_read(seq).await };
     Answer::to(&posted, &conversation.address(), marked.await).into_response()
@@ -276,7 +276,7 @@ pub(super) async fn heard(
     Path((kind, key)): Path<(String, String)>,
     posted: Posted,
 ) -> Response {
-    let Some(conversation) = Conversation::parse(&kind, &key) else { return gone(&site, &posted.guest) };
+    let Some(conversation) = Conversation::parse(&kind, &key) else { return gone(&posted.guest) };
     site.bus.forget_trouble(conversation.path());
     Answer::done(&posted, &conversation.address()).into_response()
 }

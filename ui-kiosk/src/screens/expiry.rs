@@ -43,11 +43,12 @@ pub(super) async fn set(bus: &Bus, conversation: &Conversation, posted: &Posted)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::Mark;
     use crate::words::Language;
 
     #[test]
     fn what_is_set_is_marked_even_if_a_program_has_set_it() {
-        let guest = Guest { session: None, language: Language::English, asks_again: false };
+        let guest = Guest { session: None, language: Language::English, asks_again: false, mark: Mark::first() };
         for (expiry_s, name) in [(0, "never"), (86_400, "24 hours"), (300, "5 minutes")] {
             let shown = card(Language::English.words(), &guest, "/", expiry_s).into_string();
             let marked: Vec<&str> = shown.split("aria-pressed=\"true\">").skip(1).collect();

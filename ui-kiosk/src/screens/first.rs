@@ -17,7 +17,7 @@ use crate::site::Site;
 /// The screen.
 pub(super) fn page(site: &Site, guest: &Guest, tasks: &[Task]) -> Response {
     let words = guest.language.words();
-    Frame::live("set-up", words.welcome, guest, site).page(html! {
+    Frame::live("set-up", words.welcome, guest).page(html! {
         (languages(guest, "/"))
         form.card action="/set-up" method="post" {
             (token(guest))

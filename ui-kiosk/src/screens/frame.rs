@@ -9,7 +9,6 @@ use super::{keyboard, notice};
 use crate::access::Said;
 use crate::bus::{Mark, Overview};
 use crate::http::{Guest, Ready, TOKEN_FIELD};
-use crate::site::Site;
 use crate::words::Language;
 
 /// A page without its middle.
@@ -40,13 +39,13 @@ impl<'a> Frame<'a> {
     }
 
     /// A page that listens.
-    pub(super) fn live(kind: &'a str, title: &'a str, guest: &'a Guest, site: &Site) -> Self {
-        Self { mark: Some(site.bus.mark()), ..Self::outside(kind, title, guest) }
+    pub(super) fn live(kind: &'a str, title: &'a str, guest: &'a Guest) -> Self {
+        Self { mark: Some(guest.mark), ..Self::outside(kind, title, guest) }
     }
 
     /// A page of a messenger in use.
-    pub(super) fn ready(kind: &'a str, title: &'a str, ready: &'a Ready, site: &Site) -> Self {
-        Self { overview: Some(&ready.overview), back: Some("/"), ..Self::live(kind, title, &ready.guest, site) }
+    pub(super) fn ready(kind: &'a str, title: &'a str, ready: &'a Ready) -> Self {
+        Self { overview: Some(&ready.overview), back: Some("/"), ..Self::live(kind, title, &ready.guest) }
     }
 
     /// The page.

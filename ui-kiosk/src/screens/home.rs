@@ -1,8 +1,5 @@
 //! Home: all conversations.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
 use kith_dbus::{LinkState, Presence, RoomState, Trust};
 use maud::{Markup, html};
@@ -12,20 +9,19 @@ use super::sign::{Sign, sign};
 use super::{notice, text};
 use crate::bus::{Conversation, Overview, Peer, Room};
 use crate::http::Ready;
-use crate::site::Site;
 use crate::words::Words;
 
 /// Conversations on one page: what a screen can show, and the page stays bounded. Those with unread messages come first.
 const CONVERSATIONS_MAX: usize = 200;
 
 /// The screen.
-pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Response {
+pub(super) async fn page(ready: Ready) -> Response {
     let words = ready.guest.language.words();
     let title = text::plain(&ready.overview.name);
     let tools = html! {
         a.icon href="/settings" aria-label=(words.settings) { (sign(Sign::Settings)) }
     };
-    let frame = Frame { back: None, tools, ..Frame::ready("home", &title, &ready, &site) };
+    let frame = Frame { back: None, tools, ..Frame::ready("home", &title, &ready) };
     frame.page(show(words, &ready.overview))
 }
 

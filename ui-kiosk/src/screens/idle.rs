@@ -1,19 +1,15 @@
 //! The idle screen: a clock, and whether there is something to read. No word of any message.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 
 use super::frame::Frame;
 use crate::http::Ready;
-use crate::site::Site;
 
 /// The screen.
-pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Response {
+pub(super) async fn page(ready: Ready) -> Response {
     let words = ready.guest.language.words();
-    let frame = Frame { back: None, ..Frame::ready("idle", words.clock, &ready, &site) };
+    let frame = Frame { back: None, ..Frame::ready("idle", words.clock, &ready) };
     frame.page(html! {
         a.idle href="/" {
             (clock())

@@ -23,7 +23,6 @@ mod unlock;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -101,20 +100,20 @@ pub(crate) fn enter(guest: &Guest, status: StatusCode) -> Response {
 pub(crate) fn in_the_way(site: &Site, guest: &Guest, look: &Look, address: &str) -> Response {
     match look {
         Look::NeedsSetUp(tasks) if !guest.is_visitor() => first::page(site, guest, tasks),
-        Look::Locked(tasks) if !guest.is_visitor() => unlock::page(site, guest, tasks, address),
-        _ => unlock::away(site, guest),
+        Look::Locked(tasks) if !guest.is_visitor() => unlock::page(guest, tasks, address),
+        _ => unlock::away(guest),
     }
 }
 
 /// What another program was asked for and is not there (any more).
-fn gone(site: &Site, guest: &Guest) -> Response {
+fn gone(guest: &Guest) -> Response {
     let words = guest.language.words();
-    let frame = Frame { back: Some("/"), ..Frame::live("gone", words.gone, guest, site) };
+    let frame = Frame { back: Some("/"), ..Frame::live("gone", words.gone, guest) };
     frame.page_with(StatusCode::NOT_FOUND, html! { div.center { p { (words.gone_text) } } })
 }
 
-async fn not_found(State(site): State<Arc<Site>>, guest: Guest) -> Response {
-    gone(&site, &guest)
+async fn not_found(guest: Guest) -> Response {
+    gone(&guest)
 }
 
 /// Keeps the language that somebody chose, in the browser.

@@ -17,10 +17,10 @@ use crate::site::Site;
 use crate::words::Words;
 
 /// The screen where somebody chooses how.
-pub(super) async fn choice(State(site): State<Arc<Site>>, ready: Ready) -> Response {
+pub(super) async fn choice(ready: Ready) -> Response {
     let words = ready.guest.language.words();
     let guest = &ready.guest;
-    Frame::ready("pair", words.pair, &ready, &site).page(html! {
+    Frame::ready("pair", words.pair, &ready).page(html! {
         (under_way(words, &ready.overview))
         section.card {
             h2 { (words.invite) }
@@ -80,12 +80,12 @@ fn state(words: &Words, state: PairingState) -> &'static str {
 /// The screen of one pairing.
 pub(super) async fn page(State(site): State<Arc<Site>>, Path(number): Path<u32>, ready: Ready) -> Response {
     let Some(pairing) = ready.overview.pairings.iter().find(|pairing| pairing.number == number) else {
-        return gone(&site, &ready.guest);
+        return gone(&ready.guest);
     };
     let to_show = ToShow::ask(&site.bus, pairing).await;
     let words = ready.guest.language.words();
     let kind = format!("pairing {number}");
-    let frame = Frame { back: Some("/pair"), ..Frame::ready(&kind, words.pair, &ready, &site) };
+    let frame = Frame { back: Some("/pair"), ..Frame::ready(&kind, words.pair, &ready) };
     frame.page(show(words, &ready.guest, &ready.overview, pairing, &to_show))
 }
 

@@ -18,13 +18,13 @@ use crate::site::Site;
 use crate::words::Words;
 
 /// The screen of a room.
-pub(super) async fn page(State(site): State<Arc<Site>>, Path(key): Path<String>, ready: Ready) -> Response {
+pub(super) async fn page(Path(key): Path<String>, ready: Ready) -> Response {
     let conversation = Conversation::parse("room", &key);
-    let Some(room) = conversation.and_then(|it| ready.overview.room(&it)) else { return gone(&site, &ready.guest) };
+    let Some(room) = conversation.and_then(|it| ready.overview.room(&it)) else { return gone(&ready.guest) };
     let back = room.conversation.address();
     let title = text::plain(&room.name);
     let kind = format!("room {back}");
-    let frame = Frame { back: Some(&back), ..Frame::ready(&kind, &title, &ready, &site) };
+    let frame = Frame { back: Some(&back), ..Frame::ready(&kind, &title, &ready) };
     frame.page(show(ready.guest.language.words(), &ready.guest, &ready.overview, room))
 }
 
@@ -102,7 +102,7 @@ fn may_join(peer: &Peer) -> bool {
 
 /// What the buttons do.
 pub(super) async fn change(State(site): State<Arc<Site>>, Path(key): Path<String>, posted: Posted) -> Response {
-    let Some(conversation) = Conversation::parse("room", &key) else { return gone(&site, &posted.guest) };
+    let Some(conversation) = Conversation::parse("room", &key) else { return gone(&posted.guest) };
     let done = act(&site.bus, &conversation, &posted).await;
     let page = match posted.text("do") {
         "leave" if done.is_ok() => "/".to_owned(),
@@ -126,9 +126,9 @@ async fn act(bus: &Bus, conversation: &Conversation, posted: &Posted) -> Result<
 }
 
 /// The screen of a new room.
-pub(super) async fn new_page(State(site): State<Arc<Site>>, ready: Ready) -> Response {
+pub(super) async fn new_page(ready: Ready) -> Response {
     let words = ready.guest.language.words();
-    let frame = Frame::ready("new-room", words.new_room, &ready, &site);
+    let frame = Frame::ready("new-room", words.new_room, &ready);
     frame.page(html! {
         form.card action="/rooms/new" method="post" {
             (token(&ready.guest))

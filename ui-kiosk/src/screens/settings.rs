@@ -21,7 +21,7 @@ pub(super) async fn page(State(site): State<Arc<Site>>, ready: Ready) -> Respons
     let words = ready.guest.language.words();
     let retention = async { site.bus.manager().await?.retention().await };
     let retention = retention.await.unwrap_or_default();
-    Frame::ready("settings", words.settings, &ready, &site).page(html! {
+    Frame::ready("settings", words.settings, &ready).page(html! {
         section.card { h2 { (words.language) } (languages(&ready.guest, "/settings")) }
         (name(words, &ready.guest, &ready.overview))
         (history(words, &ready.guest, &retention))

@@ -17,9 +17,9 @@ use crate::http::{Answer, Guest, Posted, own_page};
 use crate::site::Site;
 
 /// The messenger is away. The page becomes what it was when it is back.
-pub(super) fn away(site: &Site, guest: &Guest) -> Response {
+pub(super) fn away(guest: &Guest) -> Response {
     let words = guest.language.words();
-    Frame::live("away", words.away, guest, site).page_with(
+    Frame::live("away", words.away, guest).page_with(
         StatusCode::SERVICE_UNAVAILABLE,
         html! {
             div.center { p role="status" { (words.away_text) } }
@@ -28,9 +28,9 @@ pub(super) fn away(site: &Site, guest: &Guest) -> Response {
 }
 
 /// The messenger is locked.
-pub(super) fn page(site: &Site, guest: &Guest, tasks: &[Task], address: &str) -> Response {
+pub(super) fn page(guest: &Guest, tasks: &[Task], address: &str) -> Response {
     let words = guest.language.words();
-    Frame::live("locked", words.locked, guest, site).page(html! {
+    Frame::live("locked", words.locked, guest).page(html! {
         form.card action="/unlock" method="post" {
             (token(guest))
             input type="hidden" name="back" value=(address);
@@ -58,9 +58,9 @@ pub(super) async fn shut(State(site): State<Arc<Site>>, posted: Posted) -> Answe
 }
 
 /// The screen is locked: a clock, and the PIN. No name and no word of anybody.
-pub(crate) fn screen_locked(site: &Site, guest: &Guest) -> Response {
+pub(crate) fn screen_locked(guest: &Guest) -> Response {
     let words = guest.language.words();
-    Frame::live("screen-locked", words.screen_locked, guest, site).page(html! {
+    Frame::live("screen-locked", words.screen_locked, guest).page(html! {
         div.center { (idle::clock()) }
         form.card.center action="/pin" method="post" {
             (token(guest))

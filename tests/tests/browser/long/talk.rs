@@ -23,7 +23,7 @@ async fn two_stations_pair_by_a_link_talk_both_ways_and_form_a_room() {
     bob.wait_for_text("Hello <b>Bob</b> 👋").await.unwrap();
     world.bob.say("Hello Alice").await;
     alice.wait_for_text("Hello Alice").await.unwrap();
-    alice.wait_for_text("delivered").await.unwrap();
+    alice.wait_for_text("· read").await.unwrap();
     bob.click(".quick button").await.unwrap();
     alice.wait_until("[...document.querySelectorAll('.body')].at(-1).innerText === 'Yes'").await.unwrap();
 
