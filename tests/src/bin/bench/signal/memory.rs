@@ -12,8 +12,8 @@ use crate::report::Report;
 
 const CONNECTIONS: usize = 10_000;
 
-/// Those that connect between two signs of life of the others.
-const ROUND: usize = 1_000;
+/// Those that connect between two signs of life of the others: a second or two of the nine that a server waits for one.
+const ROUND: usize = 250;
 
 /// Until what connecting has set off is over.
 const CALM: Duration = Duration::from_secs(2);
