@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::cargo::{self, PROGRAMS_VARIABLE, cargo};
 use crate::needs::Tier;
-use crate::setup;
+use crate::{setup, tools};
 
 /// The suite of a device that nobody uses.
 const IDLE: &str = "idle";
@@ -43,9 +43,7 @@ pub(crate) fn run(suite: &str) -> Result<()> {
     cargo::run(&mut build)?;
     let target = cargo::target()?;
     if suite == SIGNAL {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
-        cargo::run(npm.arg(target.join(PEER_FOLDER)).arg(PEER))?;
+        tools::npm_install(&target.join(PEER_FOLDER), PEER)?;
     }
     let programs = target.join(profile);
     cargo::run(Command::new(programs.join("bench")).arg(suite).env(PROGRAMS_VARIABLE, programs))

@@ -1,6 +1,6 @@
 //! Tools that Debian does not have: built once, into the target folder, each in one version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -58,8 +58,13 @@ pub(crate) fn axe() -> Result<()> {
     if std::fs::read_to_string(&kept).is_ok_and(|kept| kept == wanted) {
         return Ok(());
     }
+    npm_install(&root, &wanted)?;
+    Ok(std::fs::write(kept, wanted)?)
+}
+
+/// Fetches a package of npm into a folder; none of its scripts is run.
+pub(crate) fn npm_install(folder: &Path, package: &str) -> Result<()> {
     let mut npm = Command::new("npm");
     npm.args(["install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
-    cargo::run(npm.arg(&root).arg(&wanted))?;
-    Ok(std::fs::write(kept, wanted)?)
+    cargo::run(npm.arg(folder).arg(package))
 }
