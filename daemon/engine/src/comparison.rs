@@ -14,7 +14,7 @@ use crate::connect::new_session_id;
 use crate::dropped::Drop;
 use crate::engine::{Engine, Pending, Rng};
 use crate::event::PairingState;
-use crate::newcomer::{name_of, new_contact_record};
+use crate::newcomer::{CONTACT_NOT_STORED, name_of, new_contact_record};
 use crate::pairing::{CONTACTS_MAX, Pairing, Side};
 use crate::record::{ContactRecord, ContactState};
 use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Token, Via};
@@ -342,7 +342,7 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         if result.is_err() {
-            return self.fail_pairing(id, "The contact could not be stored. Free some space and begin again.", rng);
+            return self.fail_pairing(id, CONTACT_NOT_STORED, rng);
         }
         self.add_contact(contact);
         self.introduce(link, id, now, rng);

@@ -8,6 +8,9 @@ use crate::record::{ContactRecord, ContactState, Incarnation, StoredContact};
 use crate::upkeep::cleaned_name;
 use crate::{Now, SignalOut};
 
+/// Why a pairing fails whose newcomer the disk did not take.
+pub(crate) const CONTACT_NOT_STORED: &str = "The contact could not be stored. Free some space and begin again.";
+
 impl Engine {
     /// Takes over what is on disk already.
     pub(crate) fn add_contact(&mut self, contact: ContactRecord) {

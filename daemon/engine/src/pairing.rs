@@ -13,7 +13,7 @@ use crate::dropped::Drop;
 use crate::engine::{Engine, Pending, Rng};
 use crate::event::{Event, PairingState, PairingView, SignalingState};
 use crate::invite::Invite;
-use crate::newcomer::new_contact_record;
+use crate::newcomer::{CONTACT_NOT_STORED, new_contact_record};
 use crate::record::{ContactRecord, ContactState};
 use crate::{CommitError, LinkId, LinkRole, Now, Op, PairingId, Reply, RequestError, RequestId, SignalOut, Via};
 
@@ -352,7 +352,7 @@ impl Engine {
         rng: Rng<'_>,
     ) {
         if result.is_err() {
-            self.fail_pairing(id, "The contact could not be stored. Free some space and begin again.", rng);
+            self.fail_pairing(id, CONTACT_NOT_STORED, rng);
             return self.end_conn(link, now, rng);
         }
         let peer = contact.client_id();
