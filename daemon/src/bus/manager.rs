@@ -63,6 +63,13 @@ impl Manager {
         }
     }
 
+    /// Asks for a change of a setting and lets the getter say it: the bus announces that as soon as a setter returns.
+    async fn set(&self, request: Request, show: impl FnOnce(&mut ManagerView)) -> Result<(), Refusal> {
+        self.handle.request(request).await.map_err(refusal)?;
+        self.view.send_modify(show);
+        Ok(())
+    }
+
     /// Waits until the loop's status and the objects agree with what a call has answered.
     async fn reached(&self, state: handle::DaemonState) {
         let mut status = self.handle.status();
@@ -301,10 +308,7 @@ impl Manager {
 
     #[zbus(property)]
     async fn set_send_receipts(&self, sends: bool) -> Result<(), Refusal> {
-        self.handle.request(Request::SendReceipts(sends)).await.map_err(refusal)?;
-        // As for the name, the bus announces what the getter says as soon as this returns.
-        self.view.send_modify(|view| view.sends_receipts = sends);
-        Ok(())
+        self.set(Request::SendReceipts(sends), |view| view.sends_receipts = sends).await
     }
 
     #[zbus(property)]
@@ -314,10 +318,7 @@ impl Manager {
 
     #[zbus(property)]
     async fn set_relay_only(&self, relay_only: bool) -> Result<(), Refusal> {
-        self.handle.request(Request::SetRelayOnly(relay_only)).await.map_err(refusal)?;
-        // As with the name: the bus announces what the getter says.
-        self.view.send_modify(|view| view.relay_only = relay_only);
-        Ok(())
+        self.set(Request::SetRelayOnly(relay_only), |view| view.relay_only = relay_only).await
     }
 
     #[zbus(property)]
