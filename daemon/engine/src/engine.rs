@@ -8,11 +8,11 @@ use kith_crypto::room::RoomId;
 use kith_crypto::session::RECORD_BYTES_MAX;
 use rand_core::CryptoRng;
 
+use crate::arrival::Repeated;
 use crate::budget::Budget;
 use crate::comparison::Runs;
 use crate::conn::{Conn, Hearing, Stage};
 use crate::contact::Contact;
-use crate::delivery::Repeated;
 use crate::dropped::Drops;
 use crate::event::{Event, LinkState, SignalingState};
 use crate::expiry::{Change, Expiries};

@@ -12,7 +12,7 @@ use kith_crypto::wire::{self, Frame};
 use crate::engine::{Engine, Pending, PendingLoad, Rng};
 use crate::event::Event;
 use crate::record::{ConversationId, Expiring, ExpiryRecord};
-use crate::strand::Lane;
+use crate::strand::{Lane, conversation_bytes};
 use crate::{CommitError, LinkId, Load, Loaded, Now, Op, Reply, RequestError, RequestId};
 
 /// The longest time after which messages disappear: a year.
@@ -304,13 +304,5 @@ impl Engine {
         if self.expiries.soonest.is_empty() && self.expiries.others {
             self.find_expiring();
         }
-    }
-}
-
-/// How a conversation is named between two devices.
-pub(crate) fn conversation_bytes(conversation: ConversationId) -> [u8; 16] {
-    match conversation {
-        ConversationId::Direct(_) => crate::delivery::DIRECT,
-        ConversationId::Room(room) => room.0,
     }
 }

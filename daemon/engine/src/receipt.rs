@@ -10,9 +10,8 @@ use kith_crypto::wire::{self, Frame};
 
 use crate::engine::{Engine, Pending, Rng};
 use crate::event::Event;
-use crate::expiry::conversation_bytes;
 use crate::record::{ConversationId, Direction, MessageId, ReadMark};
-use crate::strand::Lane;
+use crate::strand::{Lane, conversation_bytes};
 use crate::{CommitError, LinkId, Now, Op, Reply, RequestError, RequestId};
 
 impl Engine {

@@ -16,6 +16,17 @@ pub(crate) const OUTBOX_MAX: u64 = 10_000;
 /// Received messages that wait for the disk, per strand: the sender's window.
 pub(crate) const INBOUND_MAX: usize = WINDOW_MAX;
 
+/// The conversation between two devices has no name of its own.
+pub(crate) const DIRECT: [u8; 16] = [0; 16];
+
+/// How a conversation is named between two devices.
+pub(crate) fn conversation_bytes(conversation: ConversationId) -> [u8; 16] {
+    match conversation {
+        ConversationId::Direct(_) => DIRECT,
+        ConversationId::Room(room) => room.0,
+    }
+}
+
 /// Which strand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane {
